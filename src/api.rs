@@ -1,0 +1,259 @@
+//! Every operation of the API: route the request, act on the store, answer.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::FutureExt;
+use lambda_http::http::Method;
+use tracing::{error, info};
+
+use crate::{
+    error::Error,
+    event::BasePath,
+    page::{Cursor, Limit},
+    precondition::{IfMatch, IfNoneMatch},
+    request::{Request, invalid_parameter},
+    response::{self, AllowedOrigins, Response},
+    router::{Resource, Route},
+    store::UserStore,
+    user::{Timestamp, User, UserId, UserInput},
+};
+
+/// The user service, whatever stands before it.
+#[derive(Clone, Debug)]
+pub struct Api {
+    store: UserStore,
+    clock: fn() -> SystemTime,
+    allowed_origins: AllowedOrigins,
+    base_path: BasePath,
+}
+
+impl Api {
+    /// The service over `store`, at the time that `clock` tells.
+    pub fn new(
+        store: UserStore,
+        clock: fn() -> SystemTime,
+        allowed_origins: AllowedOrigins,
+        base_path: BasePath,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            allowed_origins,
+            base_path,
+        }
+    }
+
+    /// The base path of the custom domain.
+    pub fn base_path(&self) -> &BasePath {
+        &self.base_path
+    }
+
+    /// Answers a request. It does not fail: every failure is an answer, and is
+    /// logged here, once.
+    pub async fn handle(&self, request: Request) -> Response {
+        let started = (self.clock)();
+        let store = self.store.for_request(request.time_left(started));
+        let resource = Resource::find(&request.path);
+        let outcome = AssertUnwindSafe(self.act(&request, resource, &store))
+            .catch_unwind()
+            .await;
+        let outcome = outcome.unwrap_or(Err(Error::Panic));
+        let (answer, error) = match outcome {
+            Ok(answer) => (answer, None),
+            Err(error) => (response::problem(&error, &request.id), Some(error)),
+        };
+        let answer = response::finish(answer, &request, &self.allowed_origins);
+        let elapsed = (self.clock)().duration_since(started).unwrap_or_default();
+        log(&request, resource, &answer, error.as_ref(), &store, elapsed);
+        answer
+    }
+
+    async fn act(
+        &self,
+        request: &Request,
+        resource: Option<Resource<'_>>,
+        store: &UserStore,
+    ) -> Result<Response, Error> {
+        let method = request.method()?;
+        let resource = resource.ok_or(Error::RouteNotFound)?;
+        match Route::find(&method, resource, &request.query)? {
+            Route::ListUsers => list_users(request, store).await,
+            Route::CreateUser => self.create_user(request, store).await,
+            Route::GetUser(user_id) => get_user(request, store, &user_id).await,
+            Route::ReplaceUser(user_id) => self.replace_user(request, store, user_id).await,
+            Route::DeleteUser(user_id) => delete_user(request, store, &user_id).await,
+            Route::Options(methods) => Ok(response::options(methods)),
+        }
+    }
+
+    async fn create_user(&self, request: &Request, store: &UserStore) -> Result<Response, Error> {
+        let (user_id, input) = UserInput::for_creation(request.json()?)?;
+        let user = User::new(&user_id.unwrap_or_else(UserId::random), input, self.now());
+        store.create(&user).await?;
+        Ok(response::created(&user, request))
+    }
+
+    async fn replace_user(
+        &self,
+        request: &Request,
+        store: &UserStore,
+        user_id: UserId,
+    ) -> Result<Response, Error> {
+        let if_match = IfMatch::read(&request.headers)?;
+        match IfNoneMatch::read(&request.headers)? {
+            IfNoneMatch::Absent => {}
+            IfNoneMatch::Any => {
+                return self
+                    .create_user_at(request, store, user_id, &if_match)
+                    .await;
+            }
+            IfNoneMatch::NoneOf(_) => {
+                let message = "of a PUT must be *, which creates the user";
+                return Err(Error::InvalidHeader {
+                    name: "If-None-Match",
+                    message,
+                });
+            }
+        }
+        let input = UserInput::for_replacement(request.json()?, &user_id)?;
+        let user = store
+            .replace(&user_id, &input, &if_match, self.now())
+            .await?;
+        Ok(response::user(&user))
+    }
+
+    /// `PUT` with `If-None-Match: *`.
+    async fn create_user_at(
+        &self,
+        request: &Request,
+        store: &UserStore,
+        user_id: UserId,
+        if_match: &IfMatch,
+    ) -> Result<Response, Error> {
+        if *if_match != IfMatch::Any {
+            let message = "and If-None-Match cannot both hold; send one of them";
+            return Err(Error::InvalidHeader {
+                name: "If-Match",
+                message,
+            });
+        }
+        let user_id = UserId::for_creation(user_id.as_str().to_owned())
+            .map_err(|message| invalid_parameter("userId", message))?;
+        let input = UserInput::for_replacement(request.json()?, &user_id)?;
+        let user = User::new(&user_id, input, self.now());
+        match store.create(&user).await {
+            Ok(()) => Ok(response::created(&user, request)),
+            // The client has named this as its condition.
+            Err(Error::UserExists) => Err(Error::PreconditionFailed),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)().into()
+    }
+}
+
+async fn list_users(request: &Request, store: &UserStore) -> Result<Response, Error> {
+    let limit = request
+        .query
+        .parsed("limit", Limit::parse)?
+        .unwrap_or_default();
+    let cursor = request.query.parsed("cursor", Cursor::decode)?;
+    let consistent = consistent(request)?;
+    let page = store.list(limit, cursor.as_ref(), consistent).await?;
+    Ok(response::page(&page, limit, consistent, request))
+}
+
+async fn get_user(
+    request: &Request,
+    store: &UserStore,
+    user_id: &UserId,
+) -> Result<Response, Error> {
+    let if_match = IfMatch::read(&request.headers)?;
+    let if_none_match = IfNoneMatch::read(&request.headers)?;
+    let user = store.get(user_id, consistent(request)?).await?;
+    if !if_match.allows(user.version()) {
+        return Err(Error::VersionMismatch);
+    }
+    if if_none_match.excludes(user.version()) {
+        return Ok(response::not_modified(&user));
+    }
+    Ok(response::user(&user))
+}
+
+async fn delete_user(
+    request: &Request,
+    store: &UserStore,
+    user_id: &UserId,
+) -> Result<Response, Error> {
+    let if_match = IfMatch::read(&request.headers)?;
+    if IfNoneMatch::read(&request.headers)? != IfNoneMatch::Absent {
+        let message = "has no meaning for DELETE; send If-Match";
+        return Err(Error::InvalidHeader {
+            name: "If-None-Match",
+            message,
+        });
+    }
+    store.delete(user_id, &if_match).await?;
+    Ok(response::no_content())
+}
+
+fn consistent(request: &Request) -> Result<bool, Error> {
+    let consistent = request.query.parsed("consistent", |text| {
+        text.parse().map_err(|_| "must be true or false")
+    })?;
+    Ok(consistent.unwrap_or(false))
+}
+
+/// One line for each request, with nothing in it that a client chose.
+fn log(
+    request: &Request,
+    resource: Option<Resource<'_>>,
+    answer: &Response,
+    error: Option<&Error>,
+    store: &UserStore,
+    elapsed: Duration,
+) {
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    let method = methods
+        .iter()
+        .find(|method| *method == request.method.as_str());
+    let method = method.map_or("other", Method::as_str);
+    let route = resource.map_or("none", Resource::template);
+    let status = answer.status().as_u16();
+    let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let store_calls = store.calls();
+    let request_id = request.id.escape_debug().to_string();
+    match error {
+        None => info!(
+            method,
+            route, status, ms, store_calls, request_id, "answered"
+        ),
+        Some(error) => {
+            let (code, cause) = (error.code(), error.cause());
+            if error.status().is_server_error() {
+                error!(
+                    method,
+                    route, status, ms, store_calls, request_id, code, cause, "failed"
+                );
+            } else {
+                info!(
+                    method,
+                    route, status, ms, store_calls, request_id, code, "refused"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The user service on this machine: `cargo run`.
+
+use std::{
+    env,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use clap::Parser;
+use tokio::{net::TcpListener, signal};
+use user_service::{
+    api::Api,
+    event::BasePath,
+    local::{
+        dynamodb::{self, EmbeddedDynamoDb},
+        gateway,
+    },
+    log,
+    response::AllowedOrigins,
+    store::UserStore,
+    user::UserId,
+};
+
+/// How long running requests get to end.
+const TIME_TO_STOP: Duration = Duration::from_secs(5);
+
+/// Runs the user service on this machine, over an embedded DynamoDB.
+///
+/// With AWS_ENDPOINT_URL_DYNAMODB set, it uses the DynamoDB there instead
+/// (DynamoDB Local, LocalStack, AWS), with your AWS configuration.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service [default: *]"
+)]
+struct Options {
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port to listen on; 0 picks a free one
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Keep the users in this file; without it they are gone when this stops
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Leave out the sample user that a new store begins with
+    #[arg(long)]
+    no_sample: bool,
+    /// The table of users
+    #[arg(long, value_name = "NAME", default_value = "UserData")]
+    table: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = env::var("RUST_LOG").ok();
+    log::init(log::Format::of_standard_error(), filter.as_deref());
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), String> {
+    let asked = SocketAddr::from((options.host, options.port));
+    let listener = TcpListener::bind(asked).await.map_err(|error| {
+        format!("cannot listen on {asked}: {error}; choose another --port, or 0 for a free one")
+    })?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let origins = env::var("ALLOWED_ORIGINS").unwrap_or_else(|_| "*".into());
+    let origins =
+        AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
+    let (store, kept) = open_store(&options).await?;
+    print_greeting(address, &kept, has_user_1(&store).await);
+    let api = Api::new(store, SystemTime::now, origins, BasePath::default());
+    let served = gateway::serve(listener, gateway::invoke(api), stop());
+    tokio::select! {
+        served = served => served.map_err(|error| error.to_string())?,
+        // A client that holds its connection open does not hold up the end.
+        () = async { stop().await; tokio::time::sleep(TIME_TO_STOP).await } => {}
+    }
+    println!("Stopped.");
+    Ok(())
+}
+
+/// The store, and a line that says what it is.
+async fn open_store(options: &Options) -> Result<(UserStore, String), String> {
+    let table = options.table.as_str();
+    let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
+    if !endpoint.is_empty() {
+        if options.data.is_some() {
+            return Err(
+                "--data is for the embedded DynamoDB; unset AWS_ENDPOINT_URL_DYNAMODB to use it"
+                    .into(),
+            );
+        }
+        println!("Connecting to the DynamoDB at {endpoint} ...");
+        let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, table);
+        if dynamodb::is_on_this_machine(&endpoint) {
+            let is_new = store
+                .create_table()
+                .await
+                .map_err(|error| format!("{endpoint}: {error}"))?;
+            if is_new && !options.no_sample {
+                store.put_sample_user().await?;
+            }
+        }
+        return Ok((
+            store,
+            format!("table {table} of the DynamoDB at {endpoint}"),
+        ));
+    }
+    let (embedded, is_new, kept) = match &options.data {
+        None => (
+            EmbeddedDynamoDb::in_memory().await?,
+            true,
+            "in memory, gone when this stops".into(),
+        ),
+        Some(file) => {
+            let is_new = !file.exists();
+            (
+                EmbeddedDynamoDb::in_file(file).await?,
+                is_new,
+                format!("kept in {}", file.display()),
+            )
+        }
+    };
+    let endpoint = embedded.endpoint_url();
+    let store = UserStore::new(&dynamodb::sdk_config(endpoint).await, table);
+    store.create_table().await?;
+    if is_new && !options.no_sample {
+        store.put_sample_user().await?;
+    }
+    Ok((
+        store,
+        format!("table {table} of an embedded DynamoDB ({kept}) at {endpoint}"),
+    ))
+}
+
+async fn has_user_1(store: &UserStore) -> bool {
+    match UserId::for_lookup("1".into()) {
+        Ok(user_id) => store.get(&user_id, false).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+fn print_greeting(address: SocketAddr, kept: &str, has_user_1: bool) {
+    let url = format!("http://{address}");
+    println!(
+        "user-service {} listens on {url}",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!("Store: {kept}");
+    println!("\nTry:");
+    if has_user_1 {
+        println!("  curl '{url}/users?userId=1'");
+    }
+    println!(
+        "  curl -i {url}/users -H 'Content-Type: application/json' \
+         -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
+    );
+    println!("  curl {url}/users");
+    println!("\nCtrl-C stops it.");
+}
+
+/// Resolves with the first Ctrl-C or SIGTERM.
+async fn stop() {
+    #[cfg(unix)]
+    let terminated = async {
+        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<Option<()>>();
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

@@ -1,0 +1,236 @@
+//! Every way a request can fail: its status, its code and what the caller reads.
+
+use std::fmt;
+
+use lambda_http::http::{Method, StatusCode};
+use serde::Serialize;
+
+/// How many field errors one answer lists. A body of 256 KiB can hold tens of
+/// thousands, and an answer must stay under the 6 MB that Lambda lets out.
+const MOST_FIELD_ERRORS: usize = 100;
+
+/// What is wrong with one field of a body, or with one parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// A JSON pointer (RFC 6901): into the body, or `/` and the parameter's name.
+    pub field: String,
+    /// What to change, as a phrase that follows the field's name.
+    pub message: String,
+}
+
+impl FieldError {
+    /// An error at the JSON pointer `field`.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.strip_prefix('/') {
+            Some(name) => write!(f, "{name} {}", self.message),
+            None => write!(f, "The body {}", self.message),
+        }
+    }
+}
+
+/// Every way a request can fail.
+#[derive(Debug)]
+pub enum Error {
+    /// The event's body is marked as base64 and is not, or is no text at all.
+    MalformedBody(&'static str),
+    /// The event's method is not a token (RFC 9110 section 5.6.2).
+    MalformedMethod,
+    /// The body is not one JSON text; says where.
+    MalformedJson(String),
+    /// A header that the operation reads cannot be understood.
+    InvalidHeader {
+        /// The header's name.
+        name: &'static str,
+        /// What to change.
+        message: &'static str,
+    },
+    /// Path or query parameters are at fault.
+    InvalidParameter(Vec<FieldError>),
+    /// The body is JSON and breaks the rules of a user.
+    InvalidUser(Vec<FieldError>),
+    /// No resource has this path.
+    RouteNotFound,
+    /// The resource has no such method; carries those it has.
+    MethodNotAllowed(&'static [Method]),
+    /// No user has this `userId`.
+    UserNotFound,
+    /// A user has this `userId` already.
+    UserExists,
+    /// `If-None-Match: *` on a user that exists.
+    PreconditionFailed,
+    /// `If-Match` names another version than the one stored.
+    VersionMismatch,
+    /// The body is over [`crate::request::MAX_BODY_BYTES`].
+    BodyTooLarge,
+    /// The path and query are over [`crate::request::MAX_TARGET_BYTES`].
+    UriTooLong,
+    /// The body is not JSON by its `Content-Type`, or has a `Content-Encoding`.
+    UnsupportedMediaType(&'static str),
+    /// DynamoDB did not do what it was asked.
+    Store(StoreError),
+    /// A defect of ours: the request's task panicked.
+    Panic,
+}
+
+/// What a failed call of DynamoDB leaves behind: a sentence for the caller and
+/// a cause for the log, which never meet.
+#[derive(Debug)]
+pub struct StoreError {
+    /// What the caller reads.
+    pub message: &'static str,
+    /// Whether the same request may succeed when sent again.
+    pub retryable: bool,
+    /// What the log keeps. Holds nothing of a user.
+    pub cause: String,
+}
+
+impl Error {
+    /// The status code (RFC 9110 section 15).
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedBody(_)
+            | Self::MalformedMethod
+            | Self::MalformedJson(_)
+            | Self::InvalidHeader { .. }
+            | Self::InvalidParameter(_)
+            | Self::InvalidUser(_) => StatusCode::BAD_REQUEST,
+            Self::RouteNotFound | Self::UserNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UserExists => StatusCode::CONFLICT,
+            Self::PreconditionFailed | Self::VersionMismatch => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            // 500 and not 503: the clients of the tutorial's GET know 500.
+            Self::Store(_) | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable name of this failure, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::MalformedBody(_) | Self::MalformedMethod => "malformed_request",
+            Self::MalformedJson(_) => "malformed_json",
+            Self::InvalidHeader { .. } => "invalid_header",
+            Self::InvalidParameter(_) => "invalid_parameter",
+            Self::InvalidUser(_) => "invalid_user",
+            Self::RouteNotFound => "route_not_found",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::UserNotFound => "user_not_found",
+            Self::UserExists => "user_exists",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::VersionMismatch => "version_mismatch",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::Store(StoreError {
+                retryable: true, ..
+            }) => "store_unavailable",
+            Self::Store(StoreError {
+                retryable: false, ..
+            })
+            | Self::Panic => "internal_error",
+        }
+    }
+
+    /// After how many seconds the same request may succeed, where it may.
+    pub fn retry_after(&self) -> Option<u32> {
+        (self.code() == "store_unavailable").then_some(1)
+    }
+
+    /// What is wrong, field by field: at most 100, empty where no field is at fault.
+    pub fn field_errors(&self) -> &[FieldError] {
+        let errors: &[FieldError] = match self {
+            Self::InvalidParameter(errors) | Self::InvalidUser(errors) => errors,
+            Self::MalformedBody(_)
+            | Self::MalformedMethod
+            | Self::MalformedJson(_)
+            | Self::InvalidHeader { .. }
+            | Self::RouteNotFound
+            | Self::MethodNotAllowed(_)
+            | Self::UserNotFound
+            | Self::UserExists
+            | Self::PreconditionFailed
+            | Self::VersionMismatch
+            | Self::BodyTooLarge
+            | Self::UriTooLong
+            | Self::UnsupportedMediaType(_)
+            | Self::Store(_)
+            | Self::Panic => &[],
+        };
+        &errors[..errors.len().min(MOST_FIELD_ERRORS)]
+    }
+
+    /// Why, for the log; `None` where the code says it all. Holds nothing that
+    /// a client sent.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Store(error) => Some(&error.cause),
+            Self::Panic => Some("the handler panicked; the line before says where"),
+            Self::MalformedBody(_)
+            | Self::MalformedMethod
+            | Self::MalformedJson(_)
+            | Self::InvalidHeader { .. }
+            | Self::InvalidParameter(_)
+            | Self::InvalidUser(_)
+            | Self::RouteNotFound
+            | Self::MethodNotAllowed(_)
+            | Self::UserNotFound
+            | Self::UserExists
+            | Self::PreconditionFailed
+            | Self::VersionMismatch
+            | Self::BodyTooLarge
+            | Self::UriTooLong
+            | Self::UnsupportedMediaType(_) => None,
+        }
+    }
+}
+
+/// What the caller reads: one sentence that says what to change.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedBody(message) | Self::UnsupportedMediaType(message) => {
+                f.write_str(message)
+            }
+            Self::MalformedMethod => f.write_str("The request method is not an HTTP method"),
+            Self::MalformedJson(message) => write!(f, "The body is not valid JSON: {message}"),
+            Self::InvalidHeader { name, message } => write!(f, "{name} {message}"),
+            Self::InvalidParameter(errors) | Self::InvalidUser(errors) => match errors.as_slice() {
+                [error] => write!(f, "{error}"),
+                [error, rest @ ..] => write!(f, "{error}; and {} more, see errors", rest.len()),
+                [] => f.write_str("The request is not valid"),
+            },
+            Self::RouteNotFound => {
+                f.write_str("No such path; there are /users and /users/{userId}")
+            }
+            Self::MethodNotAllowed(_) => {
+                f.write_str("This path does not have that method; see Allow for those it has")
+            }
+            // The tutorial's clients show this text.
+            Self::UserNotFound => f.write_str("No user data found"),
+            Self::UserExists => f.write_str("A user with this userId exists already"),
+            Self::PreconditionFailed => {
+                f.write_str("A user with this userId exists already, and If-None-Match forbids it")
+            }
+            Self::VersionMismatch => {
+                f.write_str("The user has another version than If-Match names; read it again")
+            }
+            Self::BodyTooLarge => f.write_str("The body is over 256 KiB"),
+            Self::UriTooLong => f.write_str("The path and query are over 8,192 bytes"),
+            Self::Store(error) => f.write_str(error.message),
+            Self::Panic => f.write_str("The service failed; this is not your request's fault"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

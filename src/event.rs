@@ -1,0 +1,225 @@
+//! The door: an API Gateway event comes in, the answer goes out as a proxy
+//! response.
+//!
+//! `lambda_http` has an adapter for this. It panics on events that a client can
+//! provoke (a body that is not base64, an odd `Host`, a path of 70 kB) and a
+//! null header or an odd method fails to deserialise; the client of each would
+//! see a 502. So the event is read here, as a [`Value`] in which every field may
+//! be missing or of another type, and the rest of `lambda_http` is used as it is.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use lambda_http::{
+    Body, Context, LambdaEvent,
+    aws_lambda_events::apigw::ApiGatewayProxyResponse,
+    http::{HeaderMap, HeaderName, HeaderValue},
+    lambda_runtime::Diagnostic,
+};
+use serde_json::Value;
+
+use crate::{
+    api::Api,
+    request::{Query, Request},
+    response::Response,
+};
+
+/// Answers one event of API Gateway: a REST proxy event, or an HTTP API event
+/// of payload format 2.0. The response has the shape that both take.
+///
+/// # Errors
+/// [`NotHttp`] where the event asks for nothing over HTTP.
+pub async fn answer(
+    api: &Api,
+    event: LambdaEvent<Value>,
+) -> Result<ApiGatewayProxyResponse, NotHttp> {
+    let request = request(&event.payload, &event.context, api.base_path());
+    let request = request.inspect_err(|error| tracing::warn!(cause = %error, "not answered"))?;
+    Ok(proxy_response(api.handle(request).await))
+}
+
+/// The event is none of API Gateway's: a test event of the console, a schedule.
+#[derive(Debug)]
+pub struct NotHttp;
+
+impl fmt::Display for NotHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event is not an HTTP request of API Gateway: it has no method")
+    }
+}
+
+impl std::error::Error for NotHttp {}
+
+/// What the Lambda runtime reports as the outcome of the invocation.
+impl From<NotHttp> for Diagnostic {
+    fn from(error: NotHttp) -> Self {
+        Self {
+            error_type: String::from("NotHttp"),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+/// Reads the event. `base_path` is the one of the custom domain, if there is one.
+fn request(event: &Value, context: &Context, base_path: &BasePath) -> Result<Request, NotHttp> {
+    let gateway = &event["requestContext"];
+    let http_api = gateway["http"].is_object();
+    let (method, path, query) = if http_api {
+        let query = Query::parse(text(&event["rawQueryString"]));
+        (&gateway["http"]["method"], &event["rawPath"], query)
+    } else {
+        (&event["httpMethod"], &event["path"], rest_query(event))
+    };
+    let location = Location::find(text(path), gateway, base_path);
+    let deadline = Duration::from_millis(context.deadline);
+    Ok(Request {
+        id: gateway["requestId"]
+            .as_str()
+            .unwrap_or(&context.request_id)
+            .to_owned(),
+        method: method.as_str().ok_or(NotHttp)?.to_owned(),
+        path: location.path,
+        mount: location.mount,
+        query,
+        headers: headers(event),
+        body: body(event),
+        deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
+    })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The entries of an object; none where `value` is not one.
+fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+/// The elements of an array; the value itself where it is none.
+fn elements(value: &Value) -> &[Value] {
+    value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+/// The parameters of a REST event, decoded by the gateway. A null stands for a
+/// parameter without a value: `?userId` asks for a user, not for the list.
+fn rest_query(event: &Value) -> Query {
+    let every = &event["multiValueQueryStringParameters"];
+    let last = entries(&event["queryStringParameters"]);
+    let last = last.filter(|(name, _)| every.get(name.as_str()).is_none());
+    let parameters = entries(every).chain(last);
+    parameters
+        .flat_map(|(name, values)| {
+            elements(values)
+                .iter()
+                .map(|value| (name.clone(), text(value).to_owned()))
+        })
+        .collect()
+}
+
+/// The header fields. Those that HTTP could not carry are left out.
+fn headers(event: &Value) -> HeaderMap {
+    let every = &event["multiValueHeaders"];
+    let last = entries(&event["headers"]);
+    let last = last.filter(|(name, _)| every.get(name.as_str()).is_none());
+    let mut headers = HeaderMap::new();
+    for (name, values) in entries(every).chain(last) {
+        let Ok(name) = HeaderName::try_from(name) else {
+            continue;
+        };
+        for value in elements(values).iter().filter_map(Value::as_str) {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                let _ = headers.try_append(&name, value);
+            }
+        }
+    }
+    headers
+}
+
+fn body(event: &Value) -> Result<Vec<u8>, &'static str> {
+    match (&event["body"], event["isBase64Encoded"].as_bool()) {
+        (Value::Null, _) => Ok(Vec::new()),
+        (Value::String(body), Some(true)) => BASE64_STANDARD
+            .decode(body)
+            .map_err(|_| "The gateway sent a body that is not base64"),
+        (Value::String(body), _) => Ok(body.clone().into_bytes()),
+        _ => Err("The gateway sent a body that is not text"),
+    }
+}
+
+/// The base path of a custom domain: nothing, or segments with a slash before
+/// each (`/accounts/v1`).
+#[derive(Clone, Debug, Default)]
+pub struct BasePath(String);
+
+impl From<&str> for BasePath {
+    fn from(text: &str) -> Self {
+        let segments = text.split('/').filter(|segment| !segment.is_empty());
+        Self(segments.flat_map(|segment| ["/", segment]).collect())
+    }
+}
+
+/// Where a request went: see [`Request::path`] and [`Request::mount`].
+struct Location {
+    mount: String,
+    path: String,
+}
+
+impl Location {
+    fn find(path: &str, gateway: &Value, BasePath(base): &BasePath) -> Self {
+        let stage = match text(&gateway["stage"]) {
+            "" | "$default" => String::new(),
+            stage => format!("/{stage}"),
+        };
+        // The shorter come last: a stage or a base path may itself be `users`.
+        let before = [
+            format!("{stage}{base}"),
+            format!("{base}{stage}"),
+            base.clone(),
+            String::new(),
+            stage.clone(),
+        ];
+        let before = before.iter().find(|before| {
+            let path = path
+                .strip_prefix(before.as_str())
+                .and_then(|path| path.strip_prefix("/users"));
+            path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        let before = before.map_or("", String::as_str);
+        let path = &path[before.len()..];
+        // A REST event tells the path that the client used, which holds the stage
+        // where the URL does; in the others the URL of a custom domain never does.
+        let used = gateway["path"]
+            .as_str()
+            .and_then(|used| used.strip_suffix(path));
+        let custom_domain = gateway["domainName"]
+            .as_str()
+            .is_some_and(|name| !name.contains(".execute-api."));
+        let mount = match used {
+            Some(mount) => mount,
+            None if custom_domain => base,
+            None => before,
+        };
+        Self {
+            // Never `//host`, which would lead the client elsewhere.
+            mount: BasePath::from(mount).0,
+            path: path.to_owned(),
+        }
+    }
+}
+
+/// One header value each, for no answer has two: the one form that REST and
+/// HTTP APIs both read.
+fn proxy_response(response: Response) -> ApiGatewayProxyResponse {
+    let (parts, body) = response.into_parts();
+    let mut proxy_response = ApiGatewayProxyResponse::default();
+    proxy_response.status_code = i64::from(parts.status.as_u16());
+    proxy_response.headers = parts.headers;
+    proxy_response.body = (!body.is_empty()).then_some(Body::Text(body));
+    proxy_response
+}

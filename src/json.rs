@@ -1,0 +1,281 @@
+//! Between JSON and DynamoDB's attribute values, with nothing lost on the way:
+//! numbers keep all their digits, and a name that is given twice is an error.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_dynamo::AttributeValue;
+use serde_json::value::RawValue;
+
+use crate::error::FieldError;
+
+/// Digits that a DynamoDB number holds
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
+const MAX_DIGITS: usize = 38;
+/// Exponents, in scientific notation, that a DynamoDB number can have.
+const EXPONENTS: std::ops::RangeInclusive<i64> = -130..=125;
+
+/// An attribute value as JSON. Sets become arrays, binary becomes base64
+/// (RFC 4648 section 4), numbers are written as DynamoDB holds them, and maps
+/// in the order of their names.
+pub struct Json<'a>(pub &'a AttributeValue);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            AttributeValue::S(text) => serializer.serialize_str(text),
+            AttributeValue::N(number) => JsonNumber(number).serialize(serializer),
+            AttributeValue::Bool(value) => serializer.serialize_bool(*value),
+            AttributeValue::Null(_) => serializer.serialize_unit(),
+            AttributeValue::B(bytes) => JsonBinary(bytes).serialize(serializer),
+            AttributeValue::L(values) => serializer.collect_seq(values.iter().map(Json)),
+            AttributeValue::Ss(set) => serializer.collect_seq(set),
+            AttributeValue::Ns(set) => serializer.collect_seq(set.iter().map(|n| JsonNumber(n))),
+            AttributeValue::Bs(set) => serializer.collect_seq(set.iter().map(|b| JsonBinary(b))),
+            AttributeValue::M(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(name, _)| *name);
+                serializer.collect_map(entries.into_iter().map(|(name, value)| (name, Json(value))))
+            }
+        }
+    }
+}
+
+struct JsonNumber<'a>(&'a str);
+
+impl Serialize for JsonNumber<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match RawValue::from_string(self.0.to_owned()) {
+            Ok(number) => number.serialize(serializer),
+            // No DynamoDB writes a number that JSON cannot; an emulator might.
+            Err(_) => serializer.serialize_str(self.0),
+        }
+    }
+}
+
+struct JsonBinary<'a>(&'a [u8]);
+
+impl Serialize for JsonBinary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(self.0))
+    }
+}
+
+/// Writes `entries` into `map` as JSON, in their order.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize_entries<'a, M: SerializeMap>(
+    map: &mut M,
+    entries: impl IntoIterator<Item = (&'a String, &'a AttributeValue)>,
+) -> Result<(), M::Error> {
+    entries
+        .into_iter()
+        .try_for_each(|(name, value)| map.serialize_entry(name, &Json(value)))
+}
+
+/// The members of a JSON object in the order they came, a repeated name
+/// included, each value still as its text.
+pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+impl Members<'_> {
+    /// The names that are given more than once, each with its pointer below `at`.
+    pub fn repeated(&self, at: &str) -> Vec<FieldError> {
+        let mut seen = std::collections::HashSet::new();
+        let repeated = self.0.iter().filter(|(name, _)| !seen.insert(name));
+        repeated
+            .map(|(name, _)| FieldError::new(pointer(at, name), "is given more than once"))
+            .collect()
+    }
+}
+
+/// The JSON pointer (RFC 6901) of the member `name` below the pointer `at`.
+pub fn pointer(at: &str, name: &str) -> String {
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// What kind of JSON value a text is, for messages.
+pub fn kind(raw: &RawValue) -> &'static str {
+    match raw.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// A JSON string's text.
+///
+/// # Errors
+/// What is wrong with it: another kind of value, or a lone surrogate.
+pub fn string(raw: &RawValue) -> Result<String, String> {
+    if !raw.get().starts_with('"') {
+        return Err(format!("must be a string, not {}", kind(raw)));
+    }
+    serde_json::from_str(raw.get()).map_err(|_| String::from("holds a lone surrogate"))
+}
+
+/// Turns JSON into the attribute value that holds it exactly, at most `depth`
+/// containers deep. What is wrong goes to `errors`, each with its pointer, and
+/// the value that comes back is then of no use.
+pub fn attribute_value(
+    raw: &RawValue,
+    at: &str,
+    depth: usize,
+    errors: &mut Vec<FieldError>,
+) -> AttributeValue {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'{' | b'[') if depth == 0 => {
+            errors.push(FieldError::new(at, "is nested too deep"));
+            AttributeValue::Null(true)
+        }
+        Some(b'{') => match serde_json::from_str::<Members<'_>>(text) {
+            Ok(members) => {
+                errors.extend(members.repeated(at));
+                let map = members.0.into_iter().map(|(name, raw)| {
+                    let at = pointer(at, &name);
+                    if name.is_empty() {
+                        errors.push(FieldError::new(&at, "has an empty name"));
+                    }
+                    let value = attribute_value(raw, &at, depth - 1, errors);
+                    (name, value)
+                });
+                AttributeValue::M(map.collect())
+            }
+            Err(_) => {
+                errors.push(FieldError::new(at, "has a name with a lone surrogate"));
+                AttributeValue::Null(true)
+            }
+        },
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            let list = elements.into_iter().enumerate().map(|(index, raw)| {
+                attribute_value(raw, &format!("{at}/{index}"), depth - 1, errors)
+            });
+            AttributeValue::L(list.collect())
+        }
+        Some(b'"') => AttributeValue::S(string(raw).unwrap_or_else(|message| {
+            errors.push(FieldError::new(at, message));
+            String::new()
+        })),
+        Some(b't' | b'f') => AttributeValue::Bool(text == "true"),
+        Some(b'n') => AttributeValue::Null(true),
+        _ => AttributeValue::N(number(text).unwrap_or_else(|| {
+            errors.push(FieldError::new(
+                at,
+                "is a number that DynamoDB cannot hold: at most 38 digits, \
+                 and a magnitude from 1e-130 to below 1e126",
+            ));
+            String::new()
+        })),
+    }
+}
+
+/// The text in which DynamoDB gives back the JSON number `text`: plain decimal
+/// digits, no zeros around them. `None` where DynamoDB cannot hold it exactly.
+fn number(text: &str) -> Option<String> {
+    let (sign, magnitude) = match text.strip_prefix('-') {
+        Some(magnitude) => ("-", magnitude),
+        None => ("", text),
+    };
+    let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(String::from("0"));
+    }
+    let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
+    // The value is 0.SIGNIFICANT times ten to the power of `point`.
+    let point = exponent.parse::<i64>().ok()?
+        + i64::try_from(significant.len() + trailing_zeros).ok()?
+        - i64::try_from(fraction.len()).ok()?;
+    if significant.len() > MAX_DIGITS || !EXPONENTS.contains(&(point - 1)) {
+        return None;
+    }
+    let width = usize::try_from(point.unsigned_abs()).ok()?;
+    Some(if point <= 0 {
+        format!("{sign}0.{}{significant}", "0".repeat(width))
+    } else if width >= significant.len() {
+        format!("{sign}{significant:0<width$}")
+    } else {
+        let (whole, fraction) = significant.split_at(width);
+        format!("{sign}{whole}.{fraction}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn a_number_is_written_as_dynamodb_gives_it_back() {
+        for (json, dynamodb) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("0.000", "0"),
+            ("0e999999999999999999999", "0"),
+            ("1", "1"),
+            ("1.0", "1"),
+            ("100", "100"),
+            ("-1.50", "-1.5"),
+            ("1e2", "100"),
+            ("12.5E-1", "1.25"),
+            ("0.001", "0.001"),
+            ("120e-4", "0.012"),
+            (
+                "12345678901234567890123456789012345678",
+                "12345678901234567890123456789012345678",
+            ),
+        ] {
+            assert_eq!(number(json).as_deref(), Some(dynamodb), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_dynamodb_would_round_or_refuse_is_none() {
+        for json in [
+            "123456789012345678901234567890123456789",
+            "0.123456789012345678901234567890123456789",
+            "1e126",
+            "-1e126",
+            "1e-131",
+            "1e99999999999999999999",
+            "1e9223372036854775807",
+        ] {
+            assert_eq!(number(json), None, "{json}");
+        }
+        assert!(number("1e125").is_some());
+        assert!(number("1e-130").is_some());
+    }
+}

@@ -1,0 +1,54 @@
+//! A REST user service: one Lambda that creates, reads, lists, replaces and
+//! deletes the users of a DynamoDB table.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! API Gateway ───► event ──► Api::handle ──► Resource, Route ──► UserStore ──► DynamoDB
+//! local gateway ──► (same)        │                                  │
+//!                                 └──────────── response ◄── User or Error
+//! ```
+//!
+//! One road: an event goes in at one door, is turned into typed values once,
+//! does its work, and comes out through one place that knows HTTP.
+//!
+//! # Modules, in reading order
+//!
+//! - [`event`][]: the door, from API Gateway's event to a request and back.
+//! - [`request`][]: a request as it came.
+//! - [`router`][]: which operation it asks for.
+//! - [`api`][]: the operations, a short function for each.
+//! - [`precondition`][]: `If-Match` and `If-None-Match`.
+//! - [`page`][]: listing.
+//! - [`user`][]: what a user is, and every rule about it.
+//! - [`json`][]: between JSON and DynamoDB, with nothing lost.
+//! - [`store`][]: every call of DynamoDB.
+//! - [`error`][]: every way to fail.
+//! - [`response`][]: the one place that makes answers.
+//! - [`log`][]: what is written about them.
+//! - `local` (feature `local`): this machine's gateway and embedded DynamoDB.
+//!
+//! # What always holds
+//!
+//! - Dependencies point one way: binaries → event → api → {router, store} → user → error.
+//! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status codes.
+//! - [`api::Api::handle`] does not fail, and logs every failure once.
+//! - Nothing reads the environment or the clock but the binaries.
+//! - An item that is stored can always be read, and what the service does not
+//!   know in it is neither dropped nor rewritten.
+//! - Every write states its condition to DynamoDB.
+
+pub mod api;
+pub mod error;
+pub mod event;
+pub mod json;
+#[cfg(feature = "local")]
+pub mod local;
+pub mod log;
+pub mod page;
+pub mod precondition;
+pub mod request;
+pub mod response;
+pub mod router;
+pub mod store;
+pub mod user;

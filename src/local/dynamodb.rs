@@ -1,0 +1,111 @@
+//! The DynamoDB of this machine: embedded, or the one that
+//! `AWS_ENDPOINT_URL_DYNAMODB` names.
+
+use std::{net::Ipv4Addr, path::Path};
+
+use aws_config::{
+    BehaviorVersion, ConfigLoader, Region, SdkConfig,
+    environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
+    meta::{credentials::CredentialsProviderChain, region::RegionProviderChain},
+    profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider},
+    provider_config::ProviderConfig,
+};
+use aws_sdk_dynamodb::config::Credentials;
+use dynoxide::Database;
+use lambda_http::http::Uri;
+use tokio::net::TcpListener;
+
+use crate::store;
+
+/// A DynamoDB in this process, served on a port that only this machine reaches.
+#[derive(Debug)]
+pub struct EmbeddedDynamoDb {
+    endpoint_url: String,
+}
+
+impl EmbeddedDynamoDb {
+    /// Starts one whose tables are gone when the process ends.
+    ///
+    /// # Errors
+    /// A sentence for the person who started it.
+    pub async fn in_memory() -> Result<Self, String> {
+        let database =
+            Database::memory().map_err(|error| format!("the embedded DynamoDB: {error}"))?;
+        Self::serve(database).await
+    }
+
+    /// Starts one that keeps its tables in `file`, and makes the file if it is
+    /// not there. What was answered outlives the process, however it ends.
+    ///
+    /// # Errors
+    /// A sentence for the person who started it.
+    pub async fn in_file(file: &Path) -> Result<Self, String> {
+        let shown = file.display();
+        let path = file
+            .to_str()
+            .ok_or_else(|| format!("{shown}: the path is not UTF-8"))?;
+        let database = Database::new(path).map_err(|error| format!("{shown}: {error}"))?;
+        Self::serve(database).await
+    }
+
+    async fn serve(database: Database) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("the embedded DynamoDB: {error}");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        tokio::spawn(dynoxide::server::serve_on(listener, database));
+        Ok(Self {
+            endpoint_url: format!("http://{address}"),
+        })
+    }
+
+    /// Where it listens.
+    pub fn endpoint_url(&self) -> &str {
+        &self.endpoint_url
+    }
+}
+
+/// Whether the endpoint `url` is on this machine.
+pub fn is_on_this_machine(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<std::net::IpAddr>();
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    address.is_ok_and(|address| address.is_loopback())
+        || name == "localhost"
+        || name.ends_with(".localhost")
+}
+
+/// The standard AWS configuration for the DynamoDB at `endpoint_url`. One on
+/// this machine takes any credentials, so where the environment and the
+/// profiles hold none, it gets made-up ones.
+pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(store::http_client())
+        .endpoint_url(endpoint_url);
+    if is_on_this_machine(endpoint_url) {
+        with_fallbacks(loader).load().await
+    } else {
+        loader.load().await
+    }
+}
+
+fn with_fallbacks(loader: ConfigLoader) -> ConfigLoader {
+    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new())
+        .or_else(Region::from_static("us-east-1"));
+    let provider_config = ProviderConfig::default().with_http_client(store::http_client());
+    let profile = ProfileFileCredentialsProvider::builder().configure(&provider_config);
+    let anyone = Credentials::new("local", "local", None, None, "local endpoint");
+    let credentials = CredentialsProviderChain::first_try(
+        "Environment",
+        EnvironmentVariableCredentialsProvider::new(),
+    )
+    .or_else("Profile", profile.build())
+    .or_else("LocalEndpoint", anyone);
+    loader.region(region).credentials_provider(credentials)
+}

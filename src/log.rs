@@ -1,0 +1,71 @@
+//! Logs: JSON lines, or text where a person reads along.
+
+use std::{io::IsTerminal, panic};
+
+use tracing::{Level, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// Text, with colours.
+    Text,
+}
+
+impl Format {
+    /// Text where the standard error goes to a terminal, else JSON.
+    pub fn of_standard_error() -> Self {
+        if std::io::stderr().is_terminal() {
+            Self::Text
+        } else {
+            Self::Json
+        }
+    }
+}
+
+/// Starts logging to the standard error, at the levels that `filter` (the
+/// syntax of `RUST_LOG`) sets for this crate; `info` where it is `None`.
+///
+/// Other crates log whole requests and items at their lower levels. No filter
+/// lets these through: theirs are warnings and errors only.
+pub fn init(format: Format, filter: Option<&str>) {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let filter = builder.parse_lossy(filter.unwrap_or_default());
+    let quiet = filter_fn(|metadata| {
+        let target = metadata.target();
+        let most = if target.starts_with(env!("CARGO_CRATE_NAME")) {
+            Level::TRACE
+        } else if target.starts_with("dynoxide") {
+            Level::ERROR // it warns of each condition that fails
+        } else {
+            Level::WARN
+        };
+        *metadata.level() <= most
+    });
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+        Format::Text => lines.compact().with_target(false).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(quiet))
+        .with(filter)
+        .init();
+    panic::set_hook(Box::new(|panic| {
+        // Without its message, which may quote what a client sent.
+        let location = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(location, "panic");
+    }));
+}

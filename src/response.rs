@@ -1,0 +1,251 @@
+//! The one place that makes answers, of users and of errors alike.
+
+use lambda_http::http::{
+    self, HeaderMap, HeaderValue, Method, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, LOCATION, ORIGIN,
+        RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+
+use crate::{
+    error::{Error, FieldError},
+    page::{Cursor, Limit, Page},
+    request::Request,
+    user::User,
+};
+
+/// An answer. Its body is empty or JSON.
+pub type Response = http::Response<String>;
+
+/// 200 with the user and its `ETag`.
+pub fn user(user: &User) -> Response {
+    let mut response = json(StatusCode::OK, "application/json", user);
+    response.headers_mut().insert(ETAG, user.version().etag());
+    response
+}
+
+/// 201 with the user, its `ETag`, and its `Location`: an absolute path (RFC 3986
+/// section 4.2) below the `mount` of the request.
+pub fn created(user_: &User, request: &Request) -> Response {
+    let users = users_path(request);
+    let location = match user_.user_id() {
+        // As a segment of a path these two would be resolved away.
+        dots @ ("." | "..") => format!("{users}?userId={dots}"),
+        user_id => format!("{users}/{user_id}"),
+    };
+    let mut response = user(user_);
+    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert(LOCATION, ascii(&location));
+    response
+}
+
+/// 200 with a page of users, and a `Link` to the next one (RFC 8288).
+pub fn page(page: &Page, limit: Limit, consistent: bool, request: &Request) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        items: &'a [User],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<&'a str>,
+    }
+
+    let next_cursor = page.next.as_ref().map(Cursor::encode);
+    let body = Body {
+        items: &page.items,
+        next_cursor: next_cursor.as_deref(),
+    };
+    let mut response = json(StatusCode::OK, "application/json", &body);
+    if let Some(cursor) = &next_cursor {
+        let (users, limit) = (users_path(request), limit.get());
+        let consistent = if consistent { "&consistent=true" } else { "" };
+        let link = format!("<{users}?limit={limit}{consistent}&cursor={cursor}>; rel=\"next\"");
+        response.headers_mut().insert(LINK, ascii(&link));
+    }
+    response
+}
+
+/// 204: done, and nothing to say.
+pub fn no_content() -> Response {
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// 304: the client has this version of the user.
+pub fn not_modified(user: &User) -> Response {
+    let mut response = empty(StatusCode::NOT_MODIFIED);
+    response.headers_mut().insert(ETAG, user.version().etag());
+    response
+}
+
+/// 204 with the methods of a resource.
+pub fn options(methods: &'static [Method]) -> Response {
+    let mut response = no_content();
+    response.headers_mut().insert(ALLOW, list(methods));
+    response
+}
+
+/// An error, as a problem (RFC 9457).
+pub fn problem(error: &Error, request_id: &str) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Problem<'a> {
+        title: &'a str,
+        status: u16,
+        code: &'a str,
+        detail: &'a str,
+        /// What the tutorial's clients show.
+        message: &'a str,
+        request_id: &'a str,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        errors: &'a [FieldError],
+    }
+
+    let status = error.status();
+    let detail = error.to_string();
+    let body = Problem {
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        code: error.code(),
+        detail: &detail,
+        message: &detail,
+        request_id,
+        errors: error.field_errors(),
+    };
+    let mut response = json(status, "application/problem+json", &body);
+    if let Error::MethodNotAllowed(methods) = error {
+        response.headers_mut().insert(ALLOW, list(methods));
+    }
+    if let Some(seconds) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// What every answer to `request` has, whatever it says.
+pub fn finish(mut response: Response, request: &Request, origins: &AllowedOrigins) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    origins.share(headers, &request.headers);
+    if request.method == "HEAD" {
+        // RFC 9110 section 9.3.2: the header fields that GET would have.
+        let length = response.body().len().into();
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        response.body_mut().clear();
+    }
+    response
+}
+
+/// The origins whose pages may read the answers (CORS,
+/// <https://fetch.spec.whatwg.org/#http-cors-protocol>).
+#[derive(Clone, Debug, Default)]
+pub enum AllowedOrigins {
+    /// No page of another origin.
+    #[default]
+    None,
+    /// Any page.
+    Any,
+    /// Those whose origin is one of these.
+    These(Vec<HeaderValue>),
+}
+
+impl AllowedOrigins {
+    /// Reads `*`, or origins (`https://example.com`) with commas or spaces between.
+    ///
+    /// # Errors
+    /// What to change, as a sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let origins = text.split([',', ' ']).filter(|origin| !origin.is_empty());
+        let origins: Vec<&str> = origins.collect();
+        match origins.as_slice() {
+            [] => Ok(Self::None),
+            ["*"] => Ok(Self::Any),
+            origins => {
+                let origins = origins.iter().map(|origin| {
+                    let authority = origin.split_once("://").map(|(_, authority)| authority);
+                    authority
+                        .filter(|authority| {
+                            !authority.is_empty() && !authority.contains(['/', '*'])
+                        })
+                        .and_then(|_| origin.parse().ok())
+                        .ok_or_else(|| {
+                            format!(
+                                "{origin:?} is not an origin: write it as https://example.com, \
+                                 without a path, or allow all with a single *"
+                            )
+                        })
+                });
+                origins.collect::<Result<_, _>>().map(Self::These)
+            }
+        }
+    }
+
+    /// Adds what lets the page that sent the request read the answer.
+    fn share(&self, response: &mut HeaderMap, request: &HeaderMap) {
+        let origin = request.get(ORIGIN);
+        let allowed = match self {
+            Self::None => return,
+            Self::Any => origin.map(|_| HeaderValue::from_static("*")),
+            Self::These(origins) => {
+                response.insert(VARY, ORIGIN.into());
+                origin.filter(|origin| origins.contains(origin)).cloned()
+            }
+        };
+        let Some(allowed) = allowed else { return };
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        if let (Some(methods), true) = (
+            response.get(ALLOW).cloned(),
+            request.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+        ) {
+            response.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+            response.insert(
+                ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static(REQUEST_HEADERS),
+            );
+            response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        } else {
+            response.insert(
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(RESPONSE_HEADERS),
+            );
+        }
+    }
+}
+
+/// What a page may send: what the service reads, and what signs a request.
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, X-Amz-Date, X-Amz-Security-Token, X-Api-Key";
+/// What a page may read beside what any page may.
+const RESPONSE_HEADERS: &str = "Allow, ETag, Link, Location, Retry-After";
+
+fn users_path(request: &Request) -> String {
+    format!("{}/users", request.mount)
+}
+
+fn ascii(text: &str) -> HeaderValue {
+    let text = utf8_percent_encode(text, CONTROLS).to_string();
+    HeaderValue::try_from(text).expect("control characters and all beyond ASCII are encoded")
+}
+
+fn list(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).expect("the names of methods are tokens")
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+    let mut response = empty(status);
+    *response.body_mut() =
+        serde_json::to_string(body).expect("string keys, and numbers from DynamoDB");
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}

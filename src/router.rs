@@ -1,0 +1,168 @@
+//! Which operation a request asks for: the path first, then the method.
+
+use lambda_http::http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    error::Error,
+    request::{Query, invalid_parameter},
+    user::UserId,
+};
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// `/users`: all of them, or the one that `?userId=` names.
+    Users,
+    /// `/users/{userId}`, still percent-encoded.
+    User(&'a str),
+}
+
+impl<'a> Resource<'a> {
+    /// The resource at `path`. One slash at the end makes no difference, as it
+    /// makes none to API Gateway.
+    pub fn find(path: &'a str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (before, after) = path
+            .strip_prefix('/')?
+            .split_once('/')
+            .unwrap_or((&path[1..], ""));
+        match (before, after) {
+            ("users", "") if !path.ends_with('/') => Some(Self::Users),
+            ("users", user_id) if !user_id.is_empty() && !user_id.contains('/') => {
+                Some(Self::User(user_id))
+            }
+            _ => None,
+        }
+    }
+
+    /// The path as `openapi.yaml` writes it.
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Users => "/users",
+            Self::User(_) => "/users/{userId}",
+        }
+    }
+
+    /// The methods it has, for `Allow` (RFC 9110 section 10.2.1).
+    pub fn methods(self) -> &'static [Method] {
+        const USERS: &[Method] = &[
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+        ];
+        const USER: &[Method] = &[
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+        ];
+        match self {
+            Self::Users => USERS,
+            Self::User(_) => USER,
+        }
+    }
+}
+
+/// An operation, with the user it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /users` without a `userId`.
+    ListUsers,
+    /// `POST /users`.
+    CreateUser,
+    /// `GET` of one user, by path or by query.
+    GetUser(UserId),
+    /// `PUT` of one user, by path or by query.
+    ReplaceUser(UserId),
+    /// `DELETE` of one user, by path or by query.
+    DeleteUser(UserId),
+    /// `OPTIONS` of a resource: the methods it has.
+    Options(&'static [Method]),
+}
+
+impl Route {
+    /// The operation that `method` asks of `resource`. `HEAD` is `GET`.
+    ///
+    /// # Errors
+    /// [`Error::MethodNotAllowed`], and [`Error::InvalidParameter`] where the
+    /// `userId` is missing or cannot be one.
+    pub fn find(method: &Method, resource: Resource<'_>, query: &Query) -> Result<Self, Error> {
+        match (method, resource) {
+            (&Method::OPTIONS, _) => Ok(Self::Options(resource.methods())),
+            (&Method::GET | &Method::HEAD, Resource::Users) if !query.contains("userId") => {
+                Ok(Self::ListUsers)
+            }
+            (&Method::POST, Resource::Users) if query.contains("userId") => Err(invalid_parameter(
+                "userId",
+                "is not for POST; send the userId in the body, or use PUT",
+            )),
+            (&Method::POST, Resource::Users) => Ok(Self::CreateUser),
+            (&Method::GET | &Method::HEAD, _) => user_id(resource, query).map(Self::GetUser),
+            (&Method::PUT, _) => user_id(resource, query).map(Self::ReplaceUser),
+            (&Method::DELETE, _) => user_id(resource, query).map(Self::DeleteUser),
+            // RFC 9110 section 15.5.6: the answer must name the methods there are.
+            (_, _) => Err(Error::MethodNotAllowed(resource.methods())),
+        }
+    }
+}
+
+fn user_id(resource: Resource<'_>, query: &Query) -> Result<UserId, Error> {
+    let text = match resource {
+        Resource::User(segment) => percent_decode(segment),
+        Resource::Users => match query.get("userId")? {
+            Some(value) => Ok(value.to_owned()),
+            None => Err("is required"),
+        },
+    };
+    text.and_then(UserId::for_lookup)
+        .map_err(|message| invalid_parameter("userId", message))
+}
+
+/// Decodes once and strictly (RFC 3986 section 2.1): what is no encoding is an
+/// error, and no guess.
+fn percent_decode(segment: &str) -> Result<String, &'static str> {
+    let encoded = segment.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    if !encoded {
+        return Err("has a % without two hexadecimal digits after it");
+    }
+    let text = percent_decode_str(segment).decode_utf8();
+    text.map(String::from)
+        .map_err(|_| "must be percent-encoded UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_users_one_user_or_nothing() {
+        for (path, resource) in [
+            ("/users", Some(Resource::Users)),
+            ("/users/", Some(Resource::Users)),
+            ("/users/1", Some(Resource::User("1"))),
+            ("/users/1/", Some(Resource::User("1"))),
+            ("/users/a%2Fb", Some(Resource::User("a%2Fb"))),
+            ("/users/users", Some(Resource::User("users"))),
+            ("", None),
+            ("/", None),
+            ("users", None),
+            ("//users", None),
+            ("/users//", None),
+            ("/users//1", None),
+            ("/users/1/2", None),
+            ("/usersx", None),
+            ("/Users", None),
+            ("*", None),
+        ] {
+            assert_eq!(Resource::find(path), resource, "{path}");
+        }
+    }
+}
