@@ -176,19 +176,20 @@ impl Location {
             "" | "$default" => String::new(),
             stage => format!("/{stage}"),
         };
-        // The shorter come last: a stage or a base path may itself be `users`.
-        let before = [
-            format!("{stage}{base}"),
-            format!("{base}{stage}"),
-            base.clone(),
-            String::new(),
-            stage.clone(),
-        ];
-        let before = before.iter().find(|before| {
-            let path = path
-                .strip_prefix(before.as_str())
-                .and_then(|path| path.strip_prefix("/users"));
-            path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        // The base path comes first and the stage last, for either may be `users`.
+        let mut prefixes = vec![String::new(), stage.clone()];
+        if !base.is_empty() {
+            let both = [
+                format!("{stage}{base}"),
+                format!("{base}{stage}"),
+                base.clone(),
+            ];
+            prefixes.splice(0..0, both);
+        }
+        let before = prefixes.iter().find(|prefix| {
+            let path = path.strip_prefix(prefix.as_str());
+            let rest = path.and_then(|path| path.strip_prefix("/users"));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         let before = before.map_or("", String::as_str);
         let path = &path[before.len()..];

@@ -217,7 +217,7 @@ fn number(text: &str) -> Option<String> {
     }
     let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
     // The value is 0.SIGNIFICANT times ten to the power of `point`.
-    let point = exponent.parse::<i64>().ok()?
+    let point = i64::from(exponent.parse::<i32>().ok()?)
         + i64::try_from(significant.len() + trailing_zeros).ok()?
         - i64::try_from(fraction.len()).ok()?;
     if significant.len() > MAX_DIGITS || !EXPONENTS.contains(&(point - 1)) {

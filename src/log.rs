@@ -4,7 +4,11 @@ use std::{io::IsTerminal, panic};
 
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    filter::filter_fn,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 /// How a line looks.
@@ -27,12 +31,29 @@ impl Format {
     }
 }
 
-/// Starts logging to the standard error, at the levels that `filter` (the
-/// syntax of `RUST_LOG`) sets for this crate; `info` where it is `None`.
+/// Starts logging to the standard error.
+///
+/// `filter` has the syntax of `RUST_LOG`; `None` is `info`. See [`subscriber`].
+pub fn init(format: Format, filter: Option<&str>) {
+    subscriber(format, filter, std::io::stderr).init();
+    panic::set_hook(Box::new(|panic| {
+        // Without its message, which may quote what a client sent.
+        let location = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(location, "panic");
+    }));
+}
+
+/// What writes lines to `writer`, at the levels that `filter` sets for this crate.
 ///
 /// Other crates log whole requests and items at their lower levels. No filter
 /// lets these through: theirs are warnings and errors only.
-pub fn init(format: Format, filter: Option<&str>) {
+pub fn subscriber<W>(format: Format, filter: Option<&str>, writer: W) -> impl SubscriberInitExt
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = builder.parse_lossy(filter.unwrap_or_default());
     let quiet = filter_fn(|metadata| {
@@ -46,26 +67,15 @@ pub fn init(format: Format, filter: Option<&str>) {
         };
         *metadata.level() <= most
     });
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(writer);
     let lines = match format {
-        Format::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed(),
+        Format::Json => {
+            let lines = lines.json().flatten_event(true);
+            lines.with_current_span(false).with_span_list(false).boxed()
+        }
         Format::Text => lines.compact().with_target(false).boxed(),
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(quiet))
         .with(filter)
-        .init();
-    panic::set_hook(Box::new(|panic| {
-        // Without its message, which may quote what a client sent.
-        let location = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        tracing::error!(location, "panic");
-    }));
 }

@@ -50,6 +50,9 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
+/// Calls of one replacement, each after another writer was quicker.
+const MOST_REPLACEMENT_CALLS: u32 = 16;
+
 const RETRIEVE: &str = "Failed to retrieve user data"; // as the tutorial says it
 const SAVE: &str = "Failed to save user data";
 const DELETE: &str = "Failed to delete user data";
@@ -211,7 +214,7 @@ impl UserStore {
         mut now: Timestamp,
     ) -> Result<User, Error> {
         let mut count = Count::Up;
-        loop {
+        for _ in 0..MOST_REPLACEMENT_CALLS {
             let attempts = self.attempts();
             let mut expression = Expression::default();
             let condition = expression.replaceable(if_match, &count, now);
@@ -248,6 +251,12 @@ impl UserStore {
                 count = Count::of(&stored);
             }
         }
+        let cause = String::from("other writers of the user were always quicker");
+        Err(Error::Store(StoreError {
+            message: SAVE,
+            retryable: true,
+            cause,
+        }))
     }
 
     /// Deletes a user.
@@ -580,10 +589,8 @@ impl Expression {
             .map(|(index, version)| self.value(&format!("version{index}"), number(version.0)));
         let mut matches = format!("{version} IN ({})", named.collect::<Vec<_>>().join(", "));
         if versions.contains(&Version::default()) {
-            let n = self.value("N", string("N"));
-            matches += &format!(
-                " OR attribute_not_exists({version}) OR NOT attribute_type({version}, {n})"
-            );
+            let zero = self.value("zero", number(0));
+            matches += &format!(" OR attribute_not_exists({version}) OR NOT ({version} >= {zero})");
         }
         format!("{exists} AND ({matches})")
     }
@@ -591,23 +598,21 @@ impl Expression {
     /// The user exists, in one of the versions, can be counted up as `count`
     /// says, and was not last written `now`.
     fn replaceable(&mut self, if_match: &IfMatch, count: &Count, now: Timestamp) -> String {
-        let matching = self.matching(if_match);
         let version = self.name("version");
         let countable = match count {
             Count::Up => {
-                let n = self.value("N", string("N"));
-                format!("(attribute_not_exists({version}) OR attribute_type({version}, {n}))")
+                let matching = self.matching(if_match);
+                let zero = self.value("zero", number(0));
+                format!("{matching} AND (attribute_not_exists({version}) OR {version} >= {zero})")
             }
+            // This one has been seen, and `if_match` allows it.
             Count::Anew(foreign) => {
                 format!("{version} = {}", self.value("foreign", foreign.clone()))
             }
         };
         let updated_at = self.name("updatedAt");
         let now = self.value("updatedAt", string(&now.to_string()));
-        format!(
-            "{matching} AND {countable} \
-             AND (attribute_not_exists({updated_at}) OR {updated_at} <> {now})"
-        )
+        format!("{countable} AND (attribute_not_exists({updated_at}) OR {updated_at} <> {now})")
     }
 
     /// Sets or removes what a client may write, and the service's own.

@@ -1,1 +1,20 @@
-fn main() {}
+//! The promises of the service, kept through its API: HTTP in, DynamoDB behind.
+
+#![allow(missing_docs)]
+
+mod bad_input;
+mod binaries;
+mod create;
+mod delete;
+mod events;
+mod get;
+mod harness;
+mod legacy_items;
+mod list;
+mod logs;
+mod methods;
+mod replace;
+#[path = "../runtime_api/mod.rs"]
+mod runtime_api;
+mod store_failures;
+mod store_proxy;

@@ -1,0 +1,376 @@
+//! What a person who starts the binaries meets.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStdout, Command},
+};
+use user_service::local::dynamodb::EmbeddedDynamoDb;
+
+use crate::{harness::log_file, runtime_api::RuntimeApi};
+
+/// The command of `cargo run`, with nothing of this process's environment.
+fn user_service(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
+    command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// A running `user-service`.
+struct Running {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    greeting: Vec<String>,
+    address: SocketAddr,
+}
+
+impl Running {
+    async fn start(mut command: Command) -> Self {
+        command
+            .stdout(Stdio::piped())
+            .stderr(log_file("user-service").1);
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = Vec::new();
+        while let Some(line) = stdout.next_line().await.unwrap() {
+            greeting.push(line);
+            if greeting.last().unwrap().contains("Ctrl-C") {
+                break;
+            }
+        }
+        let url = greeting
+            .iter()
+            .find_map(|line| line.split_once("listens on http://"));
+        let address = url
+            .unwrap_or_else(|| panic!("{greeting:?}"))
+            .1
+            .parse()
+            .unwrap();
+        Self {
+            child,
+            stdout,
+            greeting,
+            address,
+        }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+        let uri = format!("http://{}{path}", self.address).parse().unwrap();
+        let answer = client.get(uri).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    async fn create(&self, id: &str) {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let user = json!({ "userId": id, "name": "Ada canary", "email": "ada.canary@example.com" });
+        let request = lambda_http::http::Request::post(format!("http://{}/users", self.address));
+        let request = request.header("content-type", "application/json");
+        let body = http_body_util::Full::<bytes::Bytes>::from(user.to_string());
+        let answer = client.request(request.body(body).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 201);
+    }
+
+    async fn signal(&mut self, signal: &str) -> Option<i32> {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill")
+            .args([signal, &id])
+            .status()
+            .await
+            .unwrap();
+        assert!(sent.success());
+        self.child.wait().await.unwrap().code()
+    }
+}
+
+async fn output(mut command: Command) -> Output {
+    command.output().await.unwrap()
+}
+
+fn one_line(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[tokio::test]
+async fn cargo_run_serves_the_tutorials_user_and_says_where() {
+    let service = Running::start(user_service(&["--port", "0"])).await;
+    let sample = json!({ "userId": "1", "name": "Test User", "email": "test@example.com" });
+    assert_eq!(service.get("/users?userId=1").await, (200, sample));
+    let greeting = service.greeting.join("\n");
+    assert!(
+        greeting.contains("table UserData of an embedded DynamoDB (in memory"),
+        "{greeting}"
+    );
+    let address = service.address;
+    assert!(
+        greeting.contains(&format!("curl 'http://{address}/users?userId=1'")),
+        "{greeting}"
+    );
+    assert!(
+        greeting.contains(&format!("curl -i http://{address}/users -H ")),
+        "{greeting}"
+    );
+}
+
+#[tokio::test]
+async fn ctrl_c_and_sigterm_stop_it_cleanly() {
+    for signal in ["-INT", "-TERM"] {
+        let mut service = Running::start(user_service(&["--port", "0"])).await;
+        assert_eq!(service.get("/users/1").await.0, 200);
+        assert_eq!(service.signal(signal).await, Some(0), "{signal}");
+        let mut rest = String::new();
+        service
+            .stdout
+            .get_mut()
+            .read_to_string(&mut rest)
+            .await
+            .unwrap();
+        assert_eq!(rest, "Stopped.\n");
+    }
+}
+
+#[tokio::test]
+async fn no_sample_leaves_the_store_empty() {
+    let service = Running::start(user_service(&["--port", "0", "--no-sample"])).await;
+    assert_eq!(service.get("/users").await, (200, json!({ "items": [] })));
+    assert!(!service.greeting.join("\n").contains("userId=1"));
+}
+
+#[tokio::test]
+async fn any_page_may_call_it() {
+    let service = Running::start(user_service(&["--port", "0"])).await;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let request = lambda_http::http::Request::get(format!("http://{}/users", service.address));
+    let request = request
+        .header("origin", "http://localhost:5173")
+        .body(Empty::<bytes::Bytes>::new());
+    let answer = client.request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+}
+
+#[tokio::test]
+async fn data_in_a_file_outlives_a_kill_and_the_sample_is_put_in_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.db");
+    let arguments = ["--port", "0", "--data", file.to_str().unwrap()];
+    let mut service = Running::start(user_service(&arguments)).await;
+    assert_eq!(service.get("/users/1").await.0, 200);
+    service.create("canary-7").await;
+    assert_eq!(service.signal("-KILL").await, None);
+
+    let service = Running::start(user_service(&arguments)).await;
+    let (status, user) = service.get("/users/canary-7").await;
+    assert_eq!((status, &user["version"]), (200, &json!(1)));
+    drop(service);
+
+    let mut with_another_table = arguments.to_vec();
+    with_another_table.extend(["--table", "Others"]);
+    let service = Running::start(user_service(&with_another_table)).await;
+    assert_eq!(
+        service.get("/users").await.1,
+        json!({ "items": [] }),
+        "the file was not new"
+    );
+}
+
+#[tokio::test]
+async fn help_is_for_people() {
+    let help = output(user_service(&["--help"])).await;
+    assert_eq!(help.status.code(), Some(0));
+    let text = String::from_utf8(help.stdout).unwrap();
+    for word in [
+        "--host",
+        "--port",
+        "--data <FILE>",
+        "--no-sample",
+        "--table <NAME>",
+        "3000",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+    ] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_flag_is_exit_code_2() {
+    for arguments in [
+        &["--prot", "1"][..],
+        &["--port", "99999"],
+        &["--host", "nowhere"],
+        &["extra"],
+    ] {
+        let refused = output(user_service(arguments)).await;
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            String::from_utf8(refused.stderr)
+                .unwrap()
+                .starts_with("error: ")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_line_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = output(user_service(&["--port", &port])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let line = one_line(&refused);
+    assert!(
+        line.starts_with(&format!("error: cannot listen on 127.0.0.1:{port}: ")),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_data_file_that_cannot_be_one_is_one_line_and_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.db");
+    std::fs::write(
+        &text,
+        "This is a text, and no database, of more bytes than a header has. ".repeat(20),
+    )
+    .unwrap();
+    let missing = folder.path().join("missing/users.db");
+    for file in [
+        folder.path(),
+        text.as_path(),
+        missing.as_path(),
+        Path::new("/proc/users.db"),
+    ] {
+        let refused = output(user_service(&[
+            "--port",
+            "0",
+            "--data",
+            file.to_str().unwrap(),
+        ]))
+        .await;
+        assert_eq!(refused.status.code(), Some(1), "{file:?}");
+        let line = one_line(&refused);
+        assert!(
+            line.starts_with(&format!("error: {}: ", file.display())),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dynamodb_of_this_machine_needs_no_credentials_and_gets_its_table() {
+    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let start = async || {
+        let mut command = user_service(&["--port", "0", "--table", "People"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url());
+        Running::start(command).await
+    };
+    let service = start().await;
+    let greeting = service.greeting.join("\n");
+    assert!(
+        greeting.contains(&format!(
+            "table People of the DynamoDB at {}",
+            dynamodb.endpoint_url()
+        )),
+        "{greeting}"
+    );
+    assert_eq!(service.get("/users/1").await.0, 200);
+    service.create("canary-7").await;
+    drop(service);
+    assert_eq!(start().await.get("/users/canary-7").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_dynamodb_of_this_machine_that_is_not_there_is_one_line_and_exit_code_1() {
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut command = user_service(&["--port", "0"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{nobody}"));
+    let refused = output(command).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let line = one_line(&refused);
+    assert!(
+        line.starts_with(&format!("error: http://{nobody}: ")),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn the_lambda_binary_says_at_start_what_is_missing() {
+    let runtime_api = RuntimeApi::start().await.unwrap();
+    for (environment, says) in [
+        (vec![], "TABLE_NAME is not set"),
+        (vec![("TABLE_NAME", "")], "TABLE_NAME is not set"),
+        (
+            vec![("TABLE_NAME", "x"), ("AWS_REGION", "")],
+            "AWS_REGION is not set",
+        ),
+        (
+            vec![("TABLE_NAME", "x"), ("ALLOWED_ORIGINS", "example.com")],
+            "ALLOWED_ORIGINS: \"example.com\" is not an origin",
+        ),
+        (
+            vec![("TABLE_NAME", "x"), ("AWS_LAMBDA_RUNTIME_API", "")],
+            "this binary is for Lambda",
+        ),
+    ] {
+        let (path, file) = log_file("lambda");
+        let binary = env!("CARGO_BIN_EXE_lambda");
+        let mut sandbox = runtime_api
+            .start_sandbox(binary, environment, file)
+            .unwrap();
+        assert_eq!(sandbox.ended().await.unwrap().code(), Some(1), "{says}");
+        let log = std::fs::read_to_string(path).unwrap();
+        let line: Value =
+            serde_json::from_str(&log).unwrap_or_else(|error| panic!("{error}: {log}"));
+        let cause = line["cause"].as_str().unwrap().replace('\\', "");
+        assert!(cause.starts_with(says), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_lambda_binary_links_none_of_the_embedded_store() {
+    let tree = async |features: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .args(["tree", "--locked", "--edges", "normal", "--prefix", "none"])
+            .args(features);
+        let tree = output({
+            command.current_dir(env!("CARGO_MANIFEST_DIR"));
+            command
+        })
+        .await;
+        String::from_utf8(tree.stdout).unwrap()
+    };
+    let local_only = ["dynoxide-rs ", "rusqlite ", "axum ", "clap "];
+    let lambda = tree(&["--no-default-features"]).await;
+    assert!(
+        lambda.contains("aws-sdk-dynamodb ") && lambda.contains("lambda_http "),
+        "{lambda}"
+    );
+    for name in local_only {
+        assert!(!lambda.contains(name), "{name}");
+    }
+    let local = tree(&[]).await;
+    assert!(
+        local_only.iter().all(|name| local.contains(name)),
+        "{local}"
+    );
+}

@@ -1,0 +1,360 @@
+//! `POST /users`
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::harness::{Service, Setup, ada, some_id};
+
+#[tokio::test]
+async fn a_created_user_has_an_id_a_version_and_times_and_can_be_read_where_location_says() {
+    let service = Service::start().await;
+    let sent = json!({
+        "name": "  Ada canary  ",
+        "email": "Ada.Canary@example.com",
+        "phone": "+14155550123",
+        "metadata": { "team": "engines", "seats": [1, 2.50, -0.0, 1e3], "on": true, "none": null, "deep": {} },
+    });
+    let created = service.post("/users", &sent).await.has_status(201);
+    let user = created.json();
+    let id = user["userId"].as_str().unwrap();
+    assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
+    assert_eq!(created.header("location"), format!("/users/{id}"));
+    assert_eq!(created.header("etag"), "\"1\"");
+    let created_at = user["createdAt"].as_str().unwrap();
+    assert!(is_rfc_3339_utc_milliseconds(created_at), "{created_at}");
+    let metadata = json!({
+        "team": "engines", "seats": [1, 2.5, 0, 1000], "on": true, "none": null, "deep": {},
+    });
+    assert_eq!(
+        user,
+        json!({
+            "userId": id,
+            "name": "Ada canary",
+            "email": "Ada.Canary@example.com",
+            "phone": "+14155550123",
+            "metadata": metadata,
+            "version": 1,
+            "createdAt": created_at,
+            "updatedAt": created_at,
+        })
+    );
+
+    let read = service
+        .get(created.header("location"))
+        .await
+        .has_status(200);
+    assert_eq!(read.body, created.body);
+    assert_eq!(read.header("etag"), "\"1\"");
+}
+
+fn is_rfc_3339_utc_milliseconds(text: &str) -> bool {
+    let shape = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c });
+    shape.collect::<String>() == "0000-00-00T00:00:00.000Z"
+}
+
+#[tokio::test]
+async fn a_user_may_bring_its_own_id_of_unreserved_characters() {
+    let service = Service::start().await;
+    for id in ["a", "AZaz09._~-", "...", &"x".repeat(128)] {
+        let mut user = ada();
+        user["userId"] = json!(id);
+        let created = service.post("/users", &user).await.has_status(201);
+        assert_eq!(created.json()["userId"], id);
+        let read = service
+            .get(created.header("location"))
+            .await
+            .has_status(200);
+        assert_eq!(read.body, created.body);
+    }
+}
+
+#[tokio::test]
+async fn the_location_of_an_id_that_a_path_would_lose_is_a_query() {
+    let service = Service::start().await;
+    for id in [".", ".."] {
+        let mut user = ada();
+        user["userId"] = json!(id);
+        let created = service.post("/users", &user).await.has_status(201);
+        assert_eq!(created.header("location"), format!("/users?userId={id}"));
+        let read = service
+            .get(created.header("location"))
+            .await
+            .has_status(200);
+        assert_eq!(read.json()["userId"], id);
+    }
+}
+
+#[tokio::test]
+async fn an_id_of_other_characters_is_refused() {
+    let service = Service::start().await;
+    for id in ["", "a b", "a/b", "ä", "a\n", "a+b", &"x".repeat(129)] {
+        let mut user = ada();
+        user["userId"] = json!(id);
+        let refused = service
+            .post("/users", &user)
+            .await
+            .is_problem(400, "invalid_user");
+        assert_eq!(refused.field_errors()[0].0, "/userId", "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_user_with_the_same_id_is_a_conflict_and_the_first_is_untouched() {
+    let service = Service::start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    let first = service.post("/users", &user).await.has_status(201);
+    user["name"] = json!("Another canary");
+    let _ = service
+        .post("/users", &user)
+        .await
+        .is_problem(409, "user_exists");
+    let read = service.get(first.header("location")).await.has_status(200);
+    assert_eq!(read.body, first.body);
+}
+
+#[tokio::test]
+async fn of_64_concurrent_creates_of_one_id_one_is_201_and_63_are_409() {
+    let service = Setup {
+        sandboxes: 8,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    let answers = join_all((0..64).map(|_| service.post("/users", &user))).await;
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!((count(201), count(409)), (1, 63), "{answers:?}");
+}
+
+#[tokio::test]
+async fn optional_fields_that_are_null_count_as_left_out() {
+    let service = Service::start().await;
+    let sent = json!({
+        "userId": null, "name": "Ada canary", "email": "ada.canary@example.com", "phone": null, "metadata": null,
+    });
+    let user = service.post("/users", &sent).await.has_status(201).json();
+    assert!(user["userId"].is_string());
+    assert!(
+        user.get("phone").is_none() && user.get("metadata").is_none(),
+        "{user}"
+    );
+}
+
+#[tokio::test]
+async fn every_rule_of_a_user_is_told_with_its_field() {
+    let service = Service::start().await;
+    let deep = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
+    let wide = "x".repeat(64 * 1024);
+    for (field, value, pointer) in [
+        ("name", json!(""), "/name"),
+        ("name", json!("   "), "/name"),
+        ("name", json!("é".repeat(201)), "/name"),
+        ("name", json!("a\u{7}b"), "/name"),
+        ("name", json!("a\u{0}b"), "/name"),
+        ("name", json!("a\nb"), "/name"),
+        ("name", json!(null), "/name"),
+        ("name", json!(1), "/name"),
+        ("name", json!(["a"]), "/name"),
+        ("email", json!(""), "/email"),
+        ("email", json!("ada"), "/email"),
+        ("email", json!("ada@"), "/email"),
+        ("email", json!("@example.com"), "/email"),
+        ("email", json!("a b@example.com"), "/email"),
+        ("email", json!("a@b\n[127.0.0.1]"), "/email"),
+        (
+            "email",
+            json!(format!(
+                "{}@{}.example.com",
+                "a".repeat(60),
+                "b".repeat(62).repeat(3)
+            )),
+            "/email",
+        ),
+        ("email", json!(null), "/email"),
+        ("email", json!({}), "/email"),
+        ("phone", json!("14155550123"), "/phone"),
+        ("phone", json!("+0155550123"), "/phone"),
+        ("phone", json!("+1 415 555 0123"), "/phone"),
+        ("phone", json!("+1234567890123456"), "/phone"),
+        ("phone", json!("+"), "/phone"),
+        ("phone", json!(14_155_550_123_u64), "/phone"),
+        ("metadata", json!([]), "/metadata"),
+        ("metadata", json!("text"), "/metadata"),
+        ("metadata", json!({ "a": wide }), "/metadata"),
+        ("metadata", json!({ "": 1 }), "/metadata/"),
+        (
+            "metadata",
+            json!({ "a/b~c": { "": 1 } }),
+            "/metadata/a~1b~0c/",
+        ),
+        ("userId", json!(7), "/userId"),
+        ("version", json!(1), "/version"),
+        ("createdAt", json!("2026-01-01T00:00:00.000Z"), "/createdAt"),
+        ("updatedAt", json!("2026-01-01T00:00:00.000Z"), "/updatedAt"),
+        ("nickname", json!("Ada"), "/nickname"),
+    ] {
+        let mut user = ada();
+        user[field] = value;
+        let refused = service
+            .post("/users", &user)
+            .await
+            .is_problem(400, "invalid_user");
+        let errors = refused.field_errors();
+        assert!(
+            errors.iter().any(|(field, _)| field == pointer),
+            "{pointer} in {errors:?}"
+        );
+    }
+    let mut user = ada();
+    user["metadata"] = deep(21);
+    let refused = service
+        .post("/users", &user)
+        .await
+        .is_problem(400, "invalid_user");
+    assert_eq!(
+        refused.field_errors()[0].0,
+        format!("/metadata{}", "/a".repeat(20))
+    );
+    user["metadata"] = deep(20);
+    let _ = service.post("/users", &user).await.has_status(201);
+}
+
+#[tokio::test]
+async fn the_longest_of_everything_is_accepted() {
+    let service = Service::start().await;
+    let domain = format!(
+        "{}.{}.{}.com",
+        "b".repeat(61),
+        "c".repeat(61),
+        "d".repeat(61)
+    );
+    let email = format!("{}@{domain}", "a".repeat(254 - 1 - domain.len()));
+    assert_eq!(email.len(), 254);
+    let user = json!({
+        "name": "é".repeat(200),
+        "email": email,
+        "phone": "+123456789012345",
+        "metadata": { "a": "x".repeat(64 * 1024 - 8) },
+    });
+    let created = service.post("/users", &user).await.has_status(201);
+    let read = service
+        .get(created.header("location"))
+        .await
+        .has_status(200)
+        .json();
+    for field in ["name", "email", "phone", "metadata"] {
+        assert_eq!(read[field], user[field]);
+    }
+}
+
+#[tokio::test]
+async fn a_required_field_that_is_missing_is_named() {
+    let service = Service::start().await;
+    let refused = service
+        .post("/users", &json!({}))
+        .await
+        .is_problem(400, "invalid_user");
+    let required = |field: &str| (field.to_owned(), "is required".to_owned());
+    assert_eq!(
+        refused.field_errors(),
+        [required("/name"), required("/email")]
+    );
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_body_comes_in_one_answer() {
+    let service = Service::start().await;
+    let body = r#"{ "userId": "a b", "name": "", "email": 5, "phone": "x", "metadata": {"n": 1e999}, "extra": 1, "version": 3 }"#;
+    let headers = [("content-type", "application/json")];
+    let refused = service
+        .send("POST".parse().unwrap(), "/users", &headers, body)
+        .await;
+    let fields = refused.is_problem(400, "invalid_user").field_errors();
+    let mut fields: Vec<_> = fields.iter().map(|(field, _)| field.as_str()).collect();
+    fields.sort_unstable();
+    assert_eq!(
+        fields,
+        [
+            "/email",
+            "/extra",
+            "/metadata/n",
+            "/name",
+            "/phone",
+            "/userId",
+            "/version"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn numbers_in_metadata_keep_every_digit_that_dynamodb_holds_and_the_rest_are_refused() {
+    let service = Service::start().await;
+    let headers = [("content-type", "application/json")];
+    let body = |number: &str| {
+        format!(
+            r#"{{"name":"Ada canary","email":"ada.canary@example.com","metadata":{{"n":{number}}}}}"#
+        )
+    };
+    for number in [
+        "12345678901234567890123456789012345678",
+        "-0.1234567890123456789012345678901234567",
+        "18446744073709551616",
+        "9007199254740993",
+    ] {
+        let created = service
+            .send("POST".parse().unwrap(), "/users", &headers, body(number))
+            .await;
+        let created = created.has_status(201);
+        let read = service
+            .get(created.header("location"))
+            .await
+            .has_status(200);
+        assert!(
+            read.body
+                .contains(&format!(r#""metadata":{{"n":{number}}}"#)),
+            "{read:?}"
+        );
+        assert_eq!(read.body, created.body);
+    }
+    // What the service writes and what DynamoDB gives back are the same text.
+    for number in ["1e125", "1e-130", "-9.99e125", "1.10", "1E+2", "0.000001"] {
+        let created = service
+            .send("POST".parse().unwrap(), "/users", &headers, body(number))
+            .await;
+        let created = created.has_status(201);
+        let read = service
+            .get(created.header("location"))
+            .await
+            .has_status(200);
+        assert_eq!(read.body, created.body, "{number}");
+    }
+    for number in [
+        "123456789012345678901234567890123456789",
+        "1e126",
+        "1e-131",
+        "1e400",
+    ] {
+        let refused = service
+            .send("POST".parse().unwrap(), "/users", &headers, body(number))
+            .await;
+        let errors = refused.is_problem(400, "invalid_user").field_errors();
+        assert_eq!(errors[0].0, "/metadata/n", "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_with_the_id_in_the_query_says_where_it_belongs() {
+    let service = Service::start().await;
+    let refused = service.post("/users?userId=7", &ada()).await;
+    let errors = refused.is_problem(400, "invalid_parameter").field_errors();
+    assert_eq!(errors[0].0, "/userId");
+}

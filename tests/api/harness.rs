@@ -1,0 +1,431 @@
+//! A service for each test: its own table, and its own address.
+//!
+//! Two variables choose what the same tests run against:
+//! - `AWS_ENDPOINT_URL_DYNAMODB`: that DynamoDB, in place of an embedded one.
+//! - `TEST_THROUGH=lambda`: the Lambda binary, as processes under a Runtime API,
+//!   in place of the same function in this process.
+
+use std::{
+    collections::HashMap,
+    env,
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
+    panic::Location,
+    path::PathBuf,
+    sync::{LazyLock, Once},
+    time::{Duration, SystemTime},
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use lambda_http::http::{HeaderMap, Method, Request, StatusCode};
+use serde_dynamo::Item;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use user_service::{
+    api::Api,
+    event::BasePath,
+    local::{
+        dynamodb::{self, EmbeddedDynamoDb},
+        gateway,
+    },
+    log,
+    response::AllowedOrigins,
+    store::UserStore,
+};
+use uuid::Uuid;
+
+use crate::{
+    runtime_api::{Outcome, RuntimeApi, Sandbox},
+    store_proxy::StoreProxy,
+};
+
+/// Stands in every name, email and id of the tests that can have it, and must
+/// stand in no log.
+pub const CANARY: &str = "canary";
+
+/// The logs of the test run, one file for each process.
+pub static LOGS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("logs");
+    fs::create_dir_all(&logs).unwrap();
+    logs
+});
+
+/// A log file of its own, for one process.
+pub fn log_file(process: &str) -> (PathBuf, File) {
+    let path = LOGS.join(format!("{process}-{}.log", Uuid::new_v4()));
+    let file = File::create(&path).unwrap();
+    (path, file)
+}
+
+/// Which function stands behind the gateway.
+#[derive(Clone, Copy, PartialEq)]
+enum Through {
+    /// The one in this process.
+    InProcess,
+    /// The Lambda binary.
+    Lambda,
+}
+
+impl Through {
+    fn from_environment() -> Self {
+        match env::var("TEST_THROUGH").as_deref() {
+            Err(_) | Ok("") => Self::InProcess,
+            Ok("lambda") => Self::Lambda,
+            Ok(other) => panic!("TEST_THROUGH is lambda or not set, and not {other}"),
+        }
+    }
+}
+
+/// A running user service.
+pub struct Service {
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<bytes::Bytes>>,
+    table: String,
+    /// The table, as other clients of DynamoDB reach it.
+    dynamodb: aws_sdk_dynamodb::Client,
+    proxy: StoreProxy,
+    runtime_api: Option<RuntimeApi>,
+    _sandboxes: Vec<Sandbox>,
+}
+
+/// What a test asks of its service; by default, what it needs least.
+#[derive(Default)]
+pub struct Setup {
+    /// Whether to leave out the table.
+    pub without_table: bool,
+    /// `ALLOWED_ORIGINS`.
+    pub allowed_origins: &'static str,
+    /// `BASE_PATH`.
+    pub base_path: &'static str,
+    /// How many requests run at a time through Lambda; 0 counts as 1.
+    pub sandboxes: usize,
+    /// Runs through the Lambda binary, whatever the environment says.
+    pub through_lambda: bool,
+}
+
+impl Service {
+    /// Starts one with an empty table.
+    pub async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, &[], "").await
+    }
+
+    /// `POST` with a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::POST, path, &[], body).await
+    }
+
+    /// `PUT` with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::PUT, path, &[], body).await
+    }
+
+    /// Any method with a JSON body.
+    pub async fn send_json(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.send(method, path, &headers, body.to_string()).await
+    }
+
+    /// Any request. `path` goes out as it is.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<bytes::Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
+        let (parts, body) = self.client.request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    /// Sends an event to the function as it is. Only through Lambda.
+    pub async fn invoke(&self, event: &Value) -> Outcome {
+        self.invoke_within(event, Duration::from_secs(30)).await
+    }
+
+    /// Sends an event to the function, which has `time` to answer.
+    pub async fn invoke_within(&self, event: &Value, time: Duration) -> Outcome {
+        let runtime_api = self.runtime_api.as_ref().expect("a service through Lambda");
+        runtime_api.invoke(event.to_string(), time).await.unwrap()
+    }
+
+    /// Sends an event to the function and takes its response for an answer.
+    pub async fn answer(&self, event: &Value) -> Answer {
+        match self.invoke(event).await {
+            Outcome::Response(response) => Answer::from_proxy_response(&response),
+            Outcome::Error(error) => panic!("the function failed: {error}"),
+        }
+    }
+
+    /// Puts an item, in DynamoDB's JSON, into the table.
+    pub async fn put_item(&self, item: Value) {
+        let item: Item = serde_json::from_value(item).unwrap();
+        let call = self.dynamodb.put_item().table_name(&self.table);
+        call.set_item(Some(item.into())).send().await.unwrap();
+    }
+
+    /// The item with this key in DynamoDB's JSON, null where there is none.
+    pub async fn item(&self, user_id: &str) -> Value {
+        let key = aws_sdk_dynamodb::types::AttributeValue::S(user_id.to_owned());
+        let call = self.dynamodb.get_item().table_name(&self.table);
+        let output = call
+            .key("userId", key)
+            .consistent_read(true)
+            .send()
+            .await
+            .unwrap();
+        output
+            .item
+            .map_or(Value::Null, |item| json!(Item::from(item)))
+    }
+
+    /// What stands between the service and its DynamoDB.
+    pub fn store(&self) -> &StoreProxy {
+        &self.proxy
+    }
+
+    /// The name of its table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Setup {
+    /// Starts the service.
+    pub async fn start(self) -> Service {
+        start_logging();
+        let direct = match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
+            Ok(endpoint) if !endpoint.is_empty() => endpoint,
+            _ => EmbeddedDynamoDb::in_memory()
+                .await
+                .unwrap()
+                .endpoint_url()
+                .to_owned(),
+        };
+        let proxy = StoreProxy::start(&direct).await;
+        let endpoint = proxy.endpoint_url();
+        let table = format!("UserData-{}", Uuid::new_v4());
+        let direct = dynamodb::sdk_config(&direct).await;
+        if !self.without_table {
+            UserStore::new(&direct, table.as_str())
+                .create_table()
+                .await
+                .unwrap();
+        }
+
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut runtime_api = None;
+        let mut sandboxes = Vec::new();
+        if self.through_lambda || Through::from_environment() == Through::Lambda {
+            let environment = [
+                ("TABLE_NAME", table.as_str()),
+                ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
+                ("ALLOWED_ORIGINS", self.allowed_origins),
+                ("BASE_PATH", self.base_path),
+                ("RUST_LOG", "trace"),
+            ];
+            let runtime = RuntimeApi::start().await.unwrap();
+            for _ in 0..self.sandboxes.max(1) {
+                let log = log_file("lambda").1;
+                sandboxes.push(
+                    runtime
+                        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, log)
+                        .unwrap(),
+                );
+            }
+            runtime_api = Some(runtime.clone());
+            let invoke = move |event: Value| {
+                let runtime = runtime.clone();
+                async move {
+                    match runtime
+                        .invoke(event.to_string(), Duration::from_secs(30))
+                        .await?
+                    {
+                        Outcome::Response(response) => Ok(response),
+                        Outcome::Error(error) => Err(error.to_string()),
+                    }
+                }
+            };
+            tokio::spawn(gateway::serve(listener, invoke, std::future::pending()));
+        } else {
+            let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, table.as_str());
+            let origins = AllowedOrigins::parse(self.allowed_origins).unwrap();
+            let api = Api::new(
+                store,
+                SystemTime::now,
+                origins,
+                BasePath::from(self.base_path),
+            );
+            tokio::spawn(gateway::serve(
+                listener,
+                gateway::invoke(api),
+                std::future::pending(),
+            ));
+        }
+        Service {
+            address,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            table,
+            dynamodb: aws_sdk_dynamodb::Client::new(&direct),
+            proxy,
+            runtime_api,
+            _sandboxes: sandboxes,
+        }
+    }
+}
+
+/// Once for this process: every line of the service, at every level, to a file.
+fn start_logging() {
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    static START: Once = Once::new();
+    START.call_once(|| {
+        let file = log_file("tests").1;
+        log::subscriber(log::Format::Json, Some("trace"), file).init();
+    });
+}
+
+/// What came back.
+#[must_use]
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The answer that a proxy response stands for.
+    pub fn from_proxy_response(response: &Value) -> Self {
+        let headers: HashMap<String, String> =
+            serde_json::from_value(response["headers"].clone()).unwrap();
+        Self {
+            status: u16::try_from(response["statusCode"].as_u64().unwrap())
+                .unwrap()
+                .try_into()
+                .unwrap(),
+            headers: HeaderMap::try_from(&headers).unwrap(),
+            body: response["body"].as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Checks the status code, and what every answer must have.
+    #[track_caller]
+    pub fn has_status(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:#?}");
+        assert_eq!(self.header("cache-control"), "no-store", "{self:#?}");
+        assert_eq!(
+            self.header("x-content-type-options"),
+            "nosniff",
+            "{self:#?}"
+        );
+        if !self.body.is_empty() {
+            let error = status >= 400;
+            let media_type = if error {
+                "application/problem+json"
+            } else {
+                "application/json"
+            };
+            assert_eq!(self.header("content-type"), media_type, "{self:#?}");
+        }
+        self
+    }
+
+    /// Checks that it is a problem with this code, whole in every part.
+    #[track_caller]
+    pub fn is_problem(self, status: u16, code: &str) -> Self {
+        let answer = self.has_status(status);
+        let problem = answer.json();
+        assert_eq!(problem["code"], code, "{answer:#?}");
+        assert_eq!(problem["status"], status, "{answer:#?}");
+        assert_eq!(problem["message"], problem["detail"], "{answer:#?}");
+        for member in ["title", "detail", "requestId"] {
+            let text = problem[member].as_str();
+            assert!(
+                text.is_some_and(|text| !text.is_empty()),
+                "{member} of {answer:#?}"
+            );
+        }
+        answer
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        match serde_json::from_str(&self.body) {
+            Ok(json) => json,
+            Err(error) => panic!("{error} at {}: {self:#?}", Location::caller()),
+        }
+    }
+
+    /// The fields that a problem finds fault with, with what it says of each.
+    #[track_caller]
+    pub fn field_errors(&self) -> Vec<(String, String)> {
+        let errors = self.json()["errors"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        errors
+            .iter()
+            .map(|error| (text(&error["field"]), text(&error["message"])))
+            .collect()
+    }
+
+    /// The value of a header field, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// A user that a client may create.
+pub fn ada() -> Value {
+    json!({ "name": "Ada canary Lovelace", "email": "ada.canary@example.com" })
+}
+
+/// A `userId` that no other test has.
+pub fn some_id() -> String {
+    format!("{CANARY}-{}", Uuid::new_v4())
+}

@@ -1,0 +1,220 @@
+//! Items that other clients have put into the table.
+
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Service, ada, some_id};
+
+const DIGITS_38: &str = "12345678901234567890123456789012345678";
+
+fn item_of_everything(id: &str) -> Value {
+    json!({
+        "userId": { "S": id },
+        "name": { "S": "Old canary" },
+        "email": { "S": "old.canary@example.com" },
+        "big": { "N": DIGITS_38 },
+        "small": { "N": "-0.00000000012345678901234567890123456789012345678" },
+        "tags": { "SS": ["b", "a"] },
+        "scores": { "NS": ["3.5", DIGITS_38] },
+        "blobs": { "BS": ["AAEC", "//79"] },
+        "photo": { "B": "3q2+7w==" },
+        "nothing": { "NULL": true },
+        "yes": { "BOOL": true },
+        "no": { "BOOL": false },
+        "empty": { "S": "" },
+        "nested": { "M": {
+            "list": { "L": [{ "N": "1" }, { "S": "two" }, { "M": { "three": { "NS": ["3"] } } }, { "L": [] }] },
+            "map": { "M": {} },
+        } },
+        "snow man \u{2603}": { "S": "\u{0}\u{1f600}" },
+    })
+}
+
+#[tokio::test]
+async fn an_item_of_every_type_comes_back_exact_by_both_forms_of_get() {
+    let service = Service::start().await;
+    let id = some_id();
+    service.put_item(item_of_everything(&id)).await;
+    let by_path = service.get(&format!("/users/{id}")).await.has_status(200);
+    let by_query = service
+        .get(&format!("/users?userId={id}"))
+        .await
+        .has_status(200);
+    assert_eq!(by_path.body, by_query.body);
+    assert_eq!(by_path.header("etag"), "\"0\"");
+    shows_everything(&by_path.body);
+    let item = by_path.json();
+    assert!(item.get("version").is_none() && item.get("createdAt").is_none());
+}
+
+/// Checks the text of the answer, in which alone numbers are exact.
+#[track_caller]
+fn shows_everything(body: &str) {
+    for member in [
+        &format!(r#""big":{DIGITS_38},"#),
+        r#""small":-0.00000000012345678901234567890123456789012345678,"#,
+        r#""photo":"3q2+7w==","#,
+        r#""nothing":null,"#,
+        r#""yes":true"#,
+        r#""no":false,"#,
+        r#""empty":"","#,
+        r#""nested":{"list":[1,"two",{"three":[3]},[]],"map":{}},"#,
+        "\"snow man \u{2603}\":\"\\u0000\u{1f600}\"",
+    ] {
+        assert!(body.contains(member), "{member} in {body}");
+    }
+    let item: Value = serde_json::from_str(body).unwrap();
+    let set = |name: &str| {
+        let mut set: Vec<String> = item[name]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Value::to_string)
+            .collect();
+        set.sort();
+        set
+    };
+    assert_eq!(set("tags"), ["\"a\"", "\"b\""]);
+    assert_eq!(set("blobs"), ["\"//79\"", "\"AAEC\""]);
+    assert!(body.contains(DIGITS_38) && body.contains("3.5"));
+    assert_eq!(item["scores"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_item_of_every_type_survives_a_put_of_name_and_email() {
+    let service = Service::start().await;
+    let id = some_id();
+    service.put_item(item_of_everything(&id)).await;
+    let before = service.item(&id).await;
+    let path = format!("/users/{id}");
+    let replaced = service
+        .send_json(Method::PUT, &path, &[("if-match", "\"0\"")], &ada())
+        .await;
+    let replaced = replaced.has_status(200);
+    assert_eq!(replaced.header("etag"), "\"1\"");
+    shows_everything(&replaced.body);
+    shows_everything(&service.get(&path).await.has_status(200).body);
+
+    let mut expected = before;
+    let after = service.item(&id).await;
+    expected["name"] = json!({ "S": ada()["name"] });
+    expected["email"] = json!({ "S": ada()["email"] });
+    expected["version"] = json!({ "N": "1" });
+    expected["updatedAt"] = after["updatedAt"].clone();
+    assert_eq!(sorted(after), sorted(expected));
+}
+
+/// Sets have no order.
+fn sorted(mut item: Value) -> Value {
+    for set in ["tags", "scores", "blobs"] {
+        for values in item[set].as_object_mut().unwrap().values_mut() {
+            values.as_array_mut().unwrap().sort_by_key(Value::to_string);
+        }
+    }
+    item
+}
+
+#[tokio::test]
+async fn an_item_without_a_version_is_replaced_counted_and_deleted_like_any_other() {
+    let service = Service::start().await;
+    let id = some_id();
+    service.put_item(json!({ "userId": { "S": id } })).await;
+    let path = format!("/users/{id}");
+    assert_eq!(
+        service.get(&path).await.has_status(200).body,
+        format!(r#"{{"userId":"{id}"}}"#)
+    );
+    assert_eq!(
+        service
+            .put(&path, &ada())
+            .await
+            .has_status(200)
+            .header("etag"),
+        "\"1\""
+    );
+    assert_eq!(
+        service
+            .put(&path, &ada())
+            .await
+            .has_status(200)
+            .header("etag"),
+        "\"2\""
+    );
+    let _ = service.delete(&path).await.has_status(204);
+
+    service.put_item(json!({ "userId": { "S": id } })).await;
+    let stale = service
+        .send(Method::DELETE, &path, &[("if-match", "\"1\"")], "")
+        .await;
+    let _ = stale.is_problem(412, "version_mismatch");
+    let _ = service
+        .send(Method::DELETE, &path, &[("if-match", "\"0\"")], "")
+        .await
+        .has_status(204);
+}
+
+#[tokio::test]
+async fn known_names_with_values_of_other_types_are_shown_and_can_be_replaced() {
+    let service = Service::start().await;
+    for version in [
+        json!({ "S": "two" }),
+        json!({ "N": "-3" }),
+        json!({ "NULL": true }),
+        json!({ "M": { "major": { "N": "1" } } }),
+        json!({ "SS": ["1"] }),
+    ] {
+        let id = some_id();
+        let path = format!("/users/{id}");
+        let item = json!({
+            "userId": { "S": id }, "version": version, "name": { "N": "7" }, "updatedAt": { "BOOL": true },
+        });
+        service.put_item(item.clone()).await;
+        let found = service.get(&path).await.has_status(200);
+        assert_eq!(found.header("etag"), "\"0\"");
+        assert_eq!(found.json()["name"], 7);
+        let stale = service
+            .send_json(Method::PUT, &path, &[("if-match", "\"1\"")], &ada())
+            .await;
+        let _ = stale.is_problem(412, "version_mismatch");
+        let replaced = service
+            .send_json(Method::PUT, &path, &[("if-match", "\"0\"")], &ada())
+            .await;
+        let replaced = replaced.has_status(200);
+        assert_eq!(
+            (replaced.header("etag"), &replaced.json()["name"]),
+            ("\"1\"", &ada()["name"])
+        );
+
+        service.put_item(item.clone()).await;
+        assert_eq!(
+            service
+                .put(&path, &ada())
+                .await
+                .has_status(200)
+                .header("etag"),
+            "\"1\"",
+            "{version}"
+        );
+        service.put_item(item).await;
+        let _ = service
+            .send(Method::DELETE, &path, &[("if-match", "\"0\"")], "")
+            .await
+            .has_status(204);
+    }
+}
+
+#[tokio::test]
+async fn tightened_rules_do_not_hide_users_that_break_them() {
+    let service = Service::start().await;
+    let id = "no id / of ours";
+    let item =
+        json!({ "userId": { "S": id }, "name": { "S": "" }, "email": { "S": "no address" } });
+    service.put_item(item).await;
+    let path = "/users/no%20id%20%2F%20of%20ours";
+    let _ = service.get(path).await.has_status(200);
+    assert_eq!(
+        service.put(path, &ada()).await.has_status(200).json()["userId"],
+        id
+    );
+    let _ = service.delete(path).await.has_status(204);
+}

@@ -1,0 +1,211 @@
+//! `GET /users`
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Service, ada};
+
+fn ids(page: &Answer) -> Vec<String> {
+    let items = page.json()["items"].as_array().unwrap().clone();
+    items
+        .iter()
+        .map(|user| user["userId"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Follows `Link` from `path` to the last page.
+async fn walk(service: &Service, path: &str) -> Vec<Vec<String>> {
+    let mut path = path.to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = service.get(&path).await.has_status(200);
+        pages.push(ids(&page));
+        let cursor = page.json()["nextCursor"].as_str().map(str::to_owned);
+        let link = page.header("link");
+        let Some(cursor) = cursor else {
+            assert_eq!(link, "");
+            return pages;
+        };
+        assert!(
+            cursor
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+            "{cursor}"
+        );
+        let next = link
+            .strip_prefix('<')
+            .and_then(|link| link.strip_suffix(">; rel=\"next\""));
+        path = next.unwrap().to_owned();
+        assert!(path.ends_with(&format!("cursor={cursor}")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_table_is_one_empty_page() {
+    let service = Service::start().await;
+    assert_eq!(
+        service.get("/users").await.has_status(200).body,
+        r#"{"items":[]}"#
+    );
+}
+
+#[tokio::test]
+async fn walking_the_pages_meets_every_user_exactly_once() {
+    let service = Service::start().await;
+    for number in 0..23 {
+        let mut user = ada();
+        user["userId"] = json!(format!("canary-{number}"));
+        let _ = service.post("/users", &user).await.has_status(201);
+    }
+    for limit in [1, 7, 22, 23, 24, 100] {
+        let pages = walk(&service, &format!("/users?limit={limit}")).await;
+        let mut met = BTreeMap::<String, u32>::new();
+        for id in pages.iter().flatten() {
+            *met.entry(id.clone()).or_default() += 1;
+        }
+        assert_eq!(met.len(), 23, "limit {limit}");
+        assert!(met.values().all(|times| *times == 1), "{met:?}");
+        assert_eq!(
+            pages.len(),
+            23_usize.div_ceil(limit),
+            "the last page is not followed by an empty one"
+        );
+        assert!(pages.iter().all(|page| page.len() <= limit));
+    }
+}
+
+#[tokio::test]
+async fn users_that_come_and_go_during_the_walk_do_not_hide_the_others() {
+    let service = Service::start().await;
+    for number in 0..12 {
+        let mut user = ada();
+        user["userId"] = json!(format!("stays-canary-{number}"));
+        let _ = service.post("/users", &user).await.has_status(201);
+        user["userId"] = json!(format!("goes-canary-{number}"));
+        let _ = service.post("/users", &user).await.has_status(201);
+    }
+    let mut met = Vec::new();
+    let mut path = "/users?limit=3".to_owned();
+    for number in 0.. {
+        let page = service.get(&path).await.has_status(200);
+        met.extend(ids(&page).into_iter().filter(|id| id.starts_with("stays-")));
+        // Also the user that the cursor names may be gone when it is used.
+        for id in ids(&page).iter().filter(|id| id.starts_with("goes-")) {
+            let _ = service
+                .delete(&format!("/users/{id}"))
+                .await
+                .has_status(204);
+        }
+        let mut user = ada();
+        user["userId"] = json!(format!("comes-canary-{number}"));
+        let _ = service.post("/users", &user).await.has_status(201);
+        match page.json()["nextCursor"].as_str() {
+            Some(cursor) => path = format!("/users?limit=3&cursor={cursor}"),
+            None => break,
+        }
+    }
+    met.sort();
+    let mut stayed: Vec<String> = (0..12)
+        .map(|number| format!("stays-canary-{number}"))
+        .collect();
+    stayed.sort();
+    assert_eq!(met, stayed);
+}
+
+#[tokio::test]
+async fn a_page_holds_50_users_unless_asked_otherwise() {
+    let service = Service::start().await;
+    for number in 0..51 {
+        service
+            .put_item(json!({ "userId": { "S": format!("canary-{number}") } }))
+            .await;
+    }
+    let pages = walk(&service, "/users").await;
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [50, 1]);
+}
+
+#[tokio::test]
+async fn a_page_ends_where_dynamodbs_megabyte_does_and_the_walk_goes_on() {
+    let service = Service::start().await;
+    let large = "x".repeat(300 * 1024);
+    for number in 0..8 {
+        let item =
+            json!({ "userId": { "S": format!("canary-{number}") }, "notes": { "S": large } });
+        service.put_item(item).await;
+    }
+    let pages = walk(&service, "/users?limit=100").await;
+    assert!(pages.len() > 1);
+    let mut met = pages.concat();
+    met.sort();
+    assert_eq!(
+        met,
+        (0..8)
+            .map(|number| format!("canary-{number}"))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn a_list_shows_whole_items_and_any_key_can_stand_at_the_end_of_a_page() {
+    let service = Service::start().await;
+    let odd = ["a b", "ключ", "tab\there", "\u{1}", &"ü".repeat(1024)];
+    for id in odd {
+        let item = json!({ "userId": { "S": id }, "tags": { "SS": ["x"] } });
+        service.put_item(item).await;
+    }
+    let mut met = walk(&service, "/users?limit=1&consistent=true")
+        .await
+        .concat();
+    met.sort();
+    let mut ids = odd.map(str::to_owned);
+    ids.sort();
+    assert_eq!(met, ids);
+    let page = service.get("/users?limit=1").await.has_status(200).json();
+    assert_eq!(page["items"][0]["tags"], json!(["x"]));
+}
+
+#[tokio::test]
+async fn a_bad_limit_or_a_forged_cursor_is_refused_by_name() {
+    let service = Service::start().await;
+    for limit in [
+        "0",
+        "101",
+        "-1",
+        "+5",
+        "1.5",
+        "ten",
+        "",
+        "1e1",
+        "99999999999999999999",
+    ] {
+        let refused = service.get(&format!("/users?limit={limit}")).await;
+        assert_eq!(
+            refused.is_problem(400, "invalid_parameter").field_errors()[0].0,
+            "/limit",
+            "{limit}"
+        );
+    }
+    let too_long = "AWFh".repeat(1000);
+    for cursor in [
+        "", "x", "!!!", "AQ", "Aj==", "AX8_", "Awd4", "Af8", &too_long, "%00",
+    ] {
+        let answer = service.get(&format!("/users?cursor={cursor}")).await;
+        match answer.status.as_u16() {
+            200 => assert!(answer.json()["items"] == Value::Array(vec![])),
+            _ => assert_eq!(
+                answer.is_problem(400, "invalid_parameter").field_errors()[0].0,
+                "/cursor",
+                "{cursor}"
+            ),
+        }
+    }
+    let repeated = service
+        .get("/users?limit=1&limit=2")
+        .await
+        .is_problem(400, "invalid_parameter");
+    assert_eq!(
+        repeated.field_errors(),
+        [("/limit".to_owned(), "is given more than once".to_owned())]
+    );
+}

@@ -1,0 +1,194 @@
+//! What is written about requests, and what never is.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{
+    events::rest_event,
+    harness::{CANARY, Service, ada, log_file},
+    runtime_api::{Outcome, RuntimeApi},
+};
+
+/// Runs requests through a Lambda process of its own and returns its log lines.
+async fn lines_of(service: &Service, filter: Option<&str>, events: &[Value]) -> Vec<String> {
+    let (path, file) = log_file("lambda");
+    let runtime_api = RuntimeApi::start().await.unwrap();
+    let endpoint = service.store().endpoint_url();
+    let mut environment = vec![
+        ("TABLE_NAME", service.table()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
+    ];
+    environment.extend(filter.map(|filter| ("RUST_LOG", filter)));
+    let _sandbox = runtime_api
+        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
+        .unwrap();
+    for event in events {
+        let time = std::time::Duration::from_secs(30);
+        let outcome = runtime_api.invoke(event.to_string(), time).await.unwrap();
+        assert!(matches!(outcome, Outcome::Response(_) | Outcome::Error(_)));
+    }
+    fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[tokio::test]
+async fn each_request_is_one_json_line_with_its_facts() {
+    let service = Service::start().await;
+    let mut create = rest_event("POST", "/users");
+    create["body"] = json!(ada().to_string());
+    let events = [
+        create,
+        rest_event("GET", "/users/canary-7"),
+        rest_event("GET", "/users"),
+        rest_event("PATCH", "/users"),
+        rest_event("canary", "/canary"),
+    ];
+    let lines = lines_of(&service, None, &events).await;
+    let expected = [
+        ("answered", "POST", "/users", 201, 1, Value::Null),
+        (
+            "refused",
+            "GET",
+            "/users/{userId}",
+            404,
+            1,
+            json!("user_not_found"),
+        ),
+        ("answered", "GET", "/users", 200, 1, Value::Null),
+        (
+            "refused",
+            "PATCH",
+            "/users",
+            405,
+            0,
+            json!("method_not_allowed"),
+        ),
+        ("refused", "other", "none", 404, 0, json!("route_not_found")),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, (message, method, route, status, store_calls, code)) in lines.iter().zip(expected) {
+        let line = json(line);
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], message);
+        assert_eq!(line["method"], method);
+        assert_eq!(line["route"], route);
+        assert_eq!(line["status"], status);
+        assert_eq!(line["store_calls"], store_calls);
+        assert_eq!(line["code"], code);
+        assert_eq!(line["request_id"], "c6af9ac6-7b61-11e6-9a41-93e8deadbeef");
+        assert!(line["ms"].is_u64() && line["timestamp"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_once_with_its_cause_and_the_calls_it_took() {
+    let service = Service::start().await;
+    service.store().stop().await;
+    let lines = lines_of(&service, None, &[rest_event("GET", "/users/canary-7")]).await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let line = json(&lines[0]);
+    assert_eq!(
+        (&line["level"], &line["message"]),
+        (&json!("ERROR"), &json!("failed"))
+    );
+    assert_eq!(
+        (&line["status"], &line["code"]),
+        (&json!(500), &json!("store_unavailable"))
+    );
+    assert_eq!(line["store_calls"], 3);
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("Connection refused"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn no_line_at_any_level_holds_what_a_client_sent() {
+    let service = Service::start().await;
+    let mut create = rest_event("POST", "/users");
+    let user = json!({
+        "userId": "canary-7", "name": "Ada canary", "email": "ada.canary@example.com",
+        "phone": "+14155550199", "metadata": { "note": "canary" },
+    });
+    create["body"] = json!(user.to_string());
+    let mut replace = rest_event("PUT", "/users/canary-7");
+    replace["body"] = json!(ada().to_string());
+    let mut broken = rest_event("POST", "/users");
+    broken["body"] = json!(r#"{"name":"canary","canary":"canary","email":"canary"}"#);
+    let mut malformed = rest_event("POST", "/users");
+    malformed["body"] = json!("{\"canary\": canary");
+    let mut by_query = rest_event("GET", "/users");
+    by_query["queryStringParameters"] = json!({ "userId": "canary-7" });
+    let mut no_event = json!({ "canary": "canary" });
+    no_event["body"] = json!("canary");
+    let mut odd_headers = rest_event("GET", "/canary/\u{1b}[31mcanary\r\n");
+    odd_headers["headers"]["X-Canary"] = json!("canary\r\n\u{1b}[31m");
+    let events = [
+        create.clone(),
+        create,
+        replace,
+        broken,
+        malformed,
+        by_query,
+        no_event,
+        odd_headers,
+        rest_event("GET", "/users/canary-7"),
+        rest_event("GET", "/users"),
+        rest_event("canary\r\ncanary", "/users"),
+        rest_event("DELETE", "/users/canary-7"),
+    ];
+    for filter in [
+        "trace",
+        "info,user_service=trace,aws_smithy_runtime=trace,hyper=trace",
+        "debug",
+    ] {
+        let lines = lines_of(&service, Some(filter), &events).await;
+        assert!(lines.len() >= events.len(), "{lines:#?}");
+        for line in &lines {
+            let _ = json(line);
+            let lower = line.to_lowercase();
+            assert!(
+                !lower.contains(CANARY) && !lower.contains("4155550199"),
+                "{line}"
+            );
+            assert!(
+                !line.contains('\u{1b}') && !lower.contains("u001b"),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_with_escape_codes_cannot_break_a_line() {
+    let service = Service::start().await;
+    let mut event = rest_event("GET", "/users");
+    event["requestContext"]["requestId"] = json!("a\r\n\u{1b}[31m\u{9b}b");
+    let lines = lines_of(&service, None, &[event]).await;
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].chars().all(|c| !c.is_control()), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn rust_log_sets_what_is_logged() {
+    let service = Service::start().await;
+    let events = [rest_event("GET", "/users")];
+    assert_eq!(lines_of(&service, Some("warn"), &events).await, [""; 0]);
+    assert_eq!(
+        lines_of(&service, Some("user_service=info"), &events)
+            .await
+            .len(),
+        1
+    );
+}

@@ -1,0 +1,244 @@
+//! What a failing DynamoDB costs the caller, and how many calls it is asked.
+
+use std::time::{Duration, Instant};
+
+use lambda_http::http::Method;
+use serde_json::json;
+
+use crate::{
+    events::rest_event,
+    harness::{Answer, Service, Setup, ada, some_id},
+    runtime_api::Outcome,
+};
+
+#[tokio::test]
+async fn each_operation_makes_one_call_whatever_comes_of_it() {
+    let service = Service::start().await;
+    let id = some_id();
+    let path = format!("/users/{id}");
+    let unknown = format!("/users/{}", some_id());
+    let mut user = ada();
+    user["userId"] = json!(id);
+    let stale = [("if-match", "\"9\"")];
+    let only_new = [("if-none-match", "*")];
+    let plain = ada();
+    let calls = async |status: u16, answer: Answer, operation: &str| {
+        let _ = answer.has_status(status);
+        assert_eq!(service.store().take_calls(), [operation], "{status}");
+    };
+    let _ = service.store().take_calls();
+    calls(201, service.post("/users", &user).await, "PutItem").await;
+    calls(409, service.post("/users", &user).await, "PutItem").await;
+    calls(200, service.get(&path).await, "GetItem").await;
+    calls(
+        304,
+        service
+            .send(Method::GET, &path, &[("if-none-match", "\"1\"")], "")
+            .await,
+        "GetItem",
+    )
+    .await;
+    calls(404, service.get(&unknown).await, "GetItem").await;
+    calls(
+        200,
+        service.send(Method::HEAD, &path, &[], "").await,
+        "GetItem",
+    )
+    .await;
+    calls(200, service.get("/users").await, "Scan").await;
+    calls(200, service.put(&path, &plain).await, "UpdateItem").await;
+    calls(404, service.put(&unknown, &plain).await, "UpdateItem").await;
+    calls(
+        412,
+        service.send_json(Method::PUT, &path, &stale, &plain).await,
+        "UpdateItem",
+    )
+    .await;
+    calls(
+        404,
+        service
+            .send_json(Method::PUT, &unknown, &stale, &plain)
+            .await,
+        "UpdateItem",
+    )
+    .await;
+    calls(
+        412,
+        service
+            .send_json(Method::PUT, &path, &only_new, &plain)
+            .await,
+        "PutItem",
+    )
+    .await;
+    calls(
+        412,
+        service.send(Method::DELETE, &path, &stale, "").await,
+        "DeleteItem",
+    )
+    .await;
+    calls(204, service.delete(&path).await, "DeleteItem").await;
+    calls(404, service.delete(&path).await, "DeleteItem").await;
+    calls(
+        404,
+        service.send(Method::DELETE, &path, &stale, "").await,
+        "DeleteItem",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_before_the_store_makes_no_call() {
+    let service = Service::start().await;
+    let _ = service.store().take_calls();
+    let _ = service.post("/users", &json!({})).await.has_status(400);
+    let _ = service.put("/users", &ada()).await.has_status(400);
+    let _ = service.get("/users?limit=0").await.has_status(400);
+    let _ = service.get("/nowhere").await.has_status(404);
+    let _ = service
+        .send(Method::PATCH, "/users", &[], "")
+        .await
+        .has_status(405);
+    let _ = service
+        .send(Method::OPTIONS, "/users", &[], "")
+        .await
+        .has_status(204);
+    assert_eq!(service.store().take_calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_is_the_success_it_was() {
+    let service = Service::start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    service.store().swallow_next_answer();
+    let created = service.post("/users", &user).await.has_status(201);
+    assert_eq!(service.store().take_calls(), ["PutItem", "PutItem"]);
+    assert_eq!(
+        service
+            .get(created.header("location"))
+            .await
+            .has_status(200)
+            .body,
+        created.body
+    );
+    // The same loss does not make another's user ours.
+    service.store().swallow_next_answer();
+    let _ = service
+        .post("/users", &user)
+        .await
+        .is_problem(409, "user_exists");
+}
+
+#[tokio::test]
+async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_once() {
+    let service = Service::start().await;
+    let created = service.post("/users", &ada()).await.has_status(201);
+    let path = created.header("location");
+    let mut user = ada();
+    user["name"] = json!("Grace canary");
+    for (headers, etag) in [(&[][..], "\"2\""), (&[("if-match", "\"2\"")][..], "\"3\"")] {
+        let _ = service.store().take_calls();
+        service.store().swallow_next_answer();
+        let replaced = service
+            .send_json(Method::PUT, path, headers, &user)
+            .await
+            .has_status(200);
+        assert_eq!(service.store().take_calls(), ["UpdateItem", "UpdateItem"]);
+        assert_eq!(replaced.header("etag"), etag);
+        assert_eq!(service.get(path).await.has_status(200).body, replaced.body);
+    }
+    // A version that had moved before is a conflict still.
+    service.store().swallow_next_answer();
+    let stale = service
+        .send_json(Method::PUT, path, &[("if-match", "\"2\"")], &user)
+        .await;
+    let _ = stale.is_problem(412, "version_mismatch");
+}
+
+#[tokio::test]
+async fn a_delete_whose_answer_was_lost_is_the_success_it_was() {
+    let service = Service::start().await;
+    for headers in [&[][..], &[("if-match", "\"1\"")]] {
+        let created = service.post("/users", &ada()).await.has_status(201);
+        let _ = service.store().take_calls();
+        service.store().swallow_next_answer();
+        let path = created.header("location");
+        let _ = service
+            .send(Method::DELETE, path, headers, "")
+            .await
+            .has_status(204);
+        assert_eq!(service.store().take_calls(), ["DeleteItem", "DeleteItem"]);
+        let _ = service.get(path).await.has_status(404);
+    }
+}
+
+#[tokio::test]
+async fn a_read_whose_answer_was_lost_is_asked_again() {
+    let service = Service::start().await;
+    let created = service.post("/users", &ada()).await.has_status(201);
+    service.store().swallow_next_answer();
+    let _ = service
+        .get(created.header("location"))
+        .await
+        .has_status(200);
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_500_with_retry_after_and_serves_again_when_it_is_back() {
+    let service = Service::start().await;
+    let created = service.post("/users", &ada()).await.has_status(201);
+    let path = created.header("location");
+    service.store().stop().await;
+    let user = ada();
+    for (answer, message) in [
+        (service.get(path).await, "Failed to retrieve user data"),
+        (service.get("/users").await, "Failed to retrieve user data"),
+        (
+            service.post("/users", &user).await,
+            "Failed to save user data",
+        ),
+        (service.put(path, &user).await, "Failed to save user data"),
+        (service.delete(path).await, "Failed to delete user data"),
+    ] {
+        let failed = answer.is_problem(500, "store_unavailable");
+        assert_eq!(failed.header("retry-after"), "1");
+        assert_eq!(failed.json()["message"], message);
+    }
+    service.store().restart().await;
+    assert_eq!(service.get(path).await.has_status(200).body, created.body);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_costs_the_caller_a_500_within_6_seconds() {
+    let service = Service::start().await;
+    service.store().hang();
+    let user = ada();
+    let started = Instant::now();
+    let failed = service
+        .post("/users", &user)
+        .await
+        .is_problem(500, "store_unavailable");
+    // This promise is itself a time; the timeouts keep it with half of it to spare.
+    assert!(started.elapsed() < Duration::from_secs(6));
+    assert_eq!(failed.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_not_waited_for_beyond_the_lambda_deadline() {
+    let service = Setup {
+        through_lambda: true,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    service.store().hang();
+    let event = rest_event("GET", "/users/7");
+    // Were the deadline not seen, the answer would come after 3 seconds, and the
+    // invocation fails after 2.
+    let outcome = service.invoke_within(&event, Duration::from_secs(1)).await;
+    let Outcome::Response(response) = outcome else {
+        panic!("{outcome:?}")
+    };
+    let failed = Answer::from_proxy_response(&response).is_problem(500, "store_unavailable");
+    assert_eq!(failed.header("retry-after"), "1");
+}

@@ -1,0 +1,198 @@
+//! A TCP proxy between the service and its DynamoDB: it sees every call, and
+//! can lose answers, hang or be gone.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
+
+/// A proxy in front of one DynamoDB.
+pub struct StoreProxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Mutex<Option<AbortHandle>>,
+}
+
+struct Shared {
+    upstream: String,
+    calls: Mutex<Vec<Call>>,
+    swallow_next_answer: AtomicBool,
+    is_hanging: AtomicBool,
+    connections: Mutex<Vec<AbortHandle>>,
+}
+
+struct Call {
+    operation: String,
+    body: serde_json::Value,
+}
+
+impl StoreProxy {
+    /// Starts one before the DynamoDB at `endpoint_url`, an `http:` URL.
+    pub async fn start(endpoint_url: &str) -> Self {
+        let upstream = endpoint_url
+            .strip_prefix("http://")
+            .expect("a DynamoDB without TLS");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let proxy = Self {
+            address: listener.local_addr().unwrap(),
+            shared: Arc::new(Shared {
+                upstream: upstream.trim_end_matches('/').to_owned(),
+                calls: Mutex::default(),
+                swallow_next_answer: AtomicBool::default(),
+                is_hanging: AtomicBool::default(),
+                connections: Mutex::default(),
+            }),
+            accepting: Mutex::default(),
+        };
+        proxy.accept(listener);
+        proxy
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let connection = tokio::spawn(connection(client, Arc::clone(&shared)));
+                shared
+                    .connections
+                    .lock()
+                    .unwrap()
+                    .push(connection.abort_handle());
+            }
+        });
+        *self.accepting.lock().unwrap() = Some(accepting.abort_handle());
+    }
+
+    /// What the service is to take for its DynamoDB.
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The operations called since the last time this was asked.
+    pub fn take_calls(&self) -> Vec<String> {
+        self.shared
+            .calls
+            .lock()
+            .unwrap()
+            .drain(..)
+            .map(|call| call.operation)
+            .collect()
+    }
+
+    /// What was asked in the calls since the last time this was asked.
+    pub fn take_bodies(&self) -> Vec<serde_json::Value> {
+        self.shared
+            .calls
+            .lock()
+            .unwrap()
+            .drain(..)
+            .map(|call| call.body)
+            .collect()
+    }
+
+    /// Lets the next call through and loses its answer with the connection.
+    pub fn swallow_next_answer(&self) {
+        self.shared.swallow_next_answer.store(true, SeqCst);
+    }
+
+    /// From now on takes calls and does nothing with them.
+    pub fn hang(&self) {
+        self.shared.is_hanging.store(true, SeqCst);
+    }
+
+    /// Ends every connection, and refuses new ones.
+    pub async fn stop(&self) {
+        let accepting = self
+            .accepting
+            .lock()
+            .unwrap()
+            .take()
+            .expect("it is running");
+        accepting.abort();
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            connection.abort();
+        }
+        while TcpStream::connect(self.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Is back, where it was.
+    pub async fn restart(&self) {
+        self.accept(TcpListener::bind(self.address).await.unwrap());
+    }
+}
+
+async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    let upstream = TcpStream::connect(&shared.upstream).await?;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_upstream, mut to_upstream) = upstream.into_split();
+    let calls = async {
+        while let Some(call) = read_call(&mut from_client, &shared).await? {
+            if shared.is_hanging.load(SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            to_upstream.write_all(&call).await?;
+        }
+        io::Result::Ok(())
+    };
+    let answers = async {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let length = from_upstream.read(&mut buffer).await?;
+            if length == 0 || shared.swallow_next_answer.swap(false, SeqCst) {
+                return io::Result::Ok(());
+            }
+            to_client.write_all(&buffer[..length]).await?;
+        }
+    };
+    tokio::select! {
+        ended = calls => ended,
+        ended = answers => ended,
+    }
+}
+
+/// The bytes of one HTTP/1.1 request with a `Content-Length`; notes its
+/// operation. `None` at the end.
+async fn read_call(
+    from: &mut (impl AsyncReadExt + Unpin),
+    shared: &Shared,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut request = Vec::new();
+    let head = loop {
+        if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if from.read_buf(&mut request).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let text = String::from_utf8_lossy(&request[..head]);
+    let field = |name: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    let length: usize = field("content-length").map_or(0, |length| length.parse().unwrap());
+    while request.len() < head + length {
+        if from.read_buf(&mut request).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let operation = field("x-amz-target").unwrap_or_default();
+    let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
+    let body = serde_json::from_slice(&request[head..head + length]).unwrap_or_default();
+    shared.calls.lock().unwrap().push(Call { operation, body });
+    Ok(Some(request))
+}
