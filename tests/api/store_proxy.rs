@@ -177,7 +177,7 @@ async fn read_call(
             return Ok(None);
         }
     };
-    let text = String::from_utf8_lossy(&request[..head]);
+    let text = String::from_utf8_lossy(&request[..head]).into_owned();
     let field = |name: &str| {
         let mut fields = text.lines().filter_map(|line| line.split_once(':'));
         fields
