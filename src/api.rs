@@ -6,15 +6,14 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use lambda_http::http::Method;
+use lambda_http::http::{Method, header::IF_MATCH};
 use tracing::{error, info};
 
 use crate::{
     error::Error,
-    event::BasePath,
     page::{Cursor, Limit},
     precondition::{IfMatch, IfNoneMatch},
-    request::{Request, invalid_parameter},
+    request::{BasePath, Request, invalid_parameter},
     response::{self, AllowedOrigins, Response},
     router::{Resource, Route},
     store::UserStore,
@@ -106,9 +105,7 @@ impl Api {
         match IfNoneMatch::read(&request.headers)? {
             IfNoneMatch::Absent => {}
             IfNoneMatch::Any => {
-                return self
-                    .create_user_at(request, store, user_id, &if_match)
-                    .await;
+                return self.create_user_at(request, store, user_id).await;
             }
             IfNoneMatch::NoneOf(_) => {
                 let message = "of a PUT must be *, which creates the user";
@@ -120,7 +117,7 @@ impl Api {
         }
         let input = UserInput::for_replacement(request.json()?, &user_id)?;
         let user = store
-            .replace(&user_id, &input, &if_match, self.now())
+            .replace(&user_id, &input, &if_match, || self.now())
             .await?;
         Ok(response::user(&user))
     }
@@ -131,9 +128,8 @@ impl Api {
         request: &Request,
         store: &UserStore,
         user_id: UserId,
-        if_match: &IfMatch,
     ) -> Result<Response, Error> {
-        if *if_match != IfMatch::Any {
+        if request.headers.contains_key(IF_MATCH) {
             let message = "and If-None-Match cannot both hold; send one of them";
             return Err(Error::InvalidHeader {
                 name: "If-Match",

@@ -5,9 +5,11 @@ use std::fmt;
 use lambda_http::http::{Method, StatusCode};
 use serde::Serialize;
 
-/// How many field errors one answer lists. A body of 256 KiB can hold tens of
-/// thousands, and an answer must stay under the 6 MB that Lambda lets out.
+/// How many field errors one answer lists, and how long each pointer is at most,
+/// in bytes. A body of 256 KiB can hold tens of thousands of errors, or names as
+/// long as itself, and an answer must stay under the 6 MB that Lambda lets out.
 const MOST_FIELD_ERRORS: usize = 100;
+const MAX_POINTER_BYTES: usize = 1024;
 
 /// What is wrong with one field of a body, or with one parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,12 +21,71 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// An error at the JSON pointer `field`.
+    /// An error at the JSON pointer `field`, which is cut after 1 KiB.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut field = field.into();
+        if field.len() > MAX_POINTER_BYTES {
+            field.truncate(field.floor_char_boundary(MAX_POINTER_BYTES));
+            field.push('…');
+        }
         Self {
-            field: field.into(),
+            field,
             message: message.into(),
         }
+    }
+}
+
+/// Where a value stands in a body. A pointer is made of it only for an error.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// The body itself.
+    Body,
+    /// The member of this name in an object.
+    Member(&'a Self, &'a str),
+    /// The element at this index of an array.
+    Element(&'a Self, usize),
+}
+
+impl Place<'_> {
+    /// Its JSON pointer (RFC 6901).
+    pub fn pointer(self) -> String {
+        match self {
+            Self::Body => String::new(),
+            Self::Member(parent, name) => {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                format!("{}/{name}", parent.pointer())
+            }
+            Self::Element(parent, index) => format!("{}/{index}", parent.pointer()),
+        }
+    }
+}
+
+/// What has been found wrong with a body so far: at most 100 errors, the first.
+#[derive(Debug, Default)]
+pub struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// Adds the error that `message` tells of the field at `place`.
+    pub fn push(&mut self, place: Place<'_>, message: impl Into<String>) {
+        if !self.is_full() {
+            self.0.push(FieldError::new(place.pointer(), message));
+        }
+    }
+
+    /// Whether there is no use in looking further.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MOST_FIELD_ERRORS
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<FieldErrors> for Error {
+    fn from(errors: FieldErrors) -> Self {
+        Self::InvalidUser(errors.0)
     }
 }
 
@@ -147,9 +208,9 @@ impl Error {
         (self.code() == "store_unavailable").then_some(1)
     }
 
-    /// What is wrong, field by field: at most 100, empty where no field is at fault.
+    /// What is wrong, field by field; empty where no field is at fault.
     pub fn field_errors(&self) -> &[FieldError] {
-        let errors: &[FieldError] = match self {
+        match self {
             Self::InvalidParameter(errors) | Self::InvalidUser(errors) => errors,
             Self::MalformedBody(_)
             | Self::MalformedMethod
@@ -166,8 +227,7 @@ impl Error {
             | Self::UnsupportedMediaType(_)
             | Self::Store(_)
             | Self::Panic => &[],
-        };
-        &errors[..errors.len().min(MOST_FIELD_ERRORS)]
+        }
     }
 
     /// Why, for the log; `None` where the code says it all. Holds nothing that

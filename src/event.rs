@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     api::Api,
-    request::{Query, Request},
+    request::{BasePath, Query, Request},
     response::Response,
 };
 
@@ -69,11 +69,20 @@ fn request(event: &Value, context: &Context, base_path: &BasePath) -> Result<Req
     let http_api = gateway["http"].is_object();
     let (method, path, query) = if http_api {
         let query = Query::parse(text(&event["rawQueryString"]));
-        (&gateway["http"]["method"], &event["rawPath"], query)
+        (&gateway["http"]["method"], text(&event["rawPath"]), query)
     } else {
-        (&event["httpMethod"], &event["path"], rest_query(event))
+        (
+            &event["httpMethod"],
+            text(&event["path"]),
+            rest_query(event),
+        )
     };
-    let location = Location::find(text(path), gateway, base_path);
+    let path = if is_decoded(event) {
+        &path.replace('%', "%25")
+    } else {
+        path
+    };
+    let location = Location::find(path, gateway, base_path);
     let deadline = Duration::from_millis(context.deadline);
     Ok(Request {
         id: gateway["requestId"]
@@ -88,6 +97,14 @@ fn request(event: &Value, context: &Context, base_path: &BasePath) -> Result<Req
         body: body(event),
         deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
     })
+}
+
+/// Whether the gateway has percent-decoded the path. HTTP APIs do, in either of
+/// their payload formats; REST APIs (whose events have no `version`) and function
+/// URLs do not. See <https://github.com/middleapi/standard-server/pull/93>.
+fn is_decoded(event: &Value) -> bool {
+    let domain = text(&event["requestContext"]["domainName"]);
+    event["version"].is_string() && !domain.contains(".lambda-url.")
 }
 
 fn text(value: &Value) -> &str {
@@ -122,7 +139,8 @@ fn rest_query(event: &Value) -> Query {
         .collect()
 }
 
-/// The header fields. Those that HTTP could not carry are left out.
+/// The header fields, without those whose name HTTP could not carry. A value that
+/// it could not carry stands there empty, so that no condition is lost with it.
 fn headers(event: &Value) -> HeaderMap {
     let every = &event["multiValueHeaders"];
     let last = entries(&event["headers"]);
@@ -132,10 +150,11 @@ fn headers(event: &Value) -> HeaderMap {
         let Ok(name) = HeaderName::try_from(name) else {
             continue;
         };
-        for value in elements(values).iter().filter_map(Value::as_str) {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                let _ = headers.try_append(&name, value);
-            }
+        for value in elements(values) {
+            let value = HeaderValue::from_bytes(text(value).as_bytes());
+            let value = value.unwrap_or(HeaderValue::from_static(""));
+            // An error here means more fields than a map holds: over 24,000.
+            let _ = headers.try_append(&name, value);
         }
     }
     headers
@@ -152,18 +171,6 @@ fn body(event: &Value) -> Result<Vec<u8>, &'static str> {
     }
 }
 
-/// The base path of a custom domain: nothing, or segments with a slash before
-/// each (`/accounts/v1`).
-#[derive(Clone, Debug, Default)]
-pub struct BasePath(String);
-
-impl From<&str> for BasePath {
-    fn from(text: &str) -> Self {
-        let segments = text.split('/').filter(|segment| !segment.is_empty());
-        Self(segments.flat_map(|segment| ["/", segment]).collect())
-    }
-}
-
 /// Where a request went: see [`Request::path`] and [`Request::mount`].
 struct Location {
     mount: String,
@@ -171,18 +178,25 @@ struct Location {
 }
 
 impl Location {
-    fn find(path: &str, gateway: &Value, BasePath(base): &BasePath) -> Self {
+    fn find(path: &str, gateway: &Value, base_path: &BasePath) -> Self {
+        let base = base_path.as_str();
         let stage = match text(&gateway["stage"]) {
             "" | "$default" => String::new(),
             stage => format!("/{stage}"),
         };
         // The base path comes first and the stage last, for either may be `users`.
-        let mut prefixes = vec![String::new(), stage.clone()];
+        let mut prefixes = vec![String::new()];
+        // A REST event tells the path that the client used. Where the stage stands
+        // before the event's own path in it, the event's own has it no more.
+        let used = gateway["path"].as_str();
+        if used.and_then(|used| used.strip_prefix(&stage)) != Some(path) {
+            prefixes.push(stage.clone());
+        }
         if !base.is_empty() {
             let both = [
                 format!("{stage}{base}"),
                 format!("{base}{stage}"),
-                base.clone(),
+                base.to_owned(),
             ];
             prefixes.splice(0..0, both);
         }
@@ -193,11 +207,9 @@ impl Location {
         });
         let before = before.map_or("", String::as_str);
         let path = &path[before.len()..];
-        // A REST event tells the path that the client used, which holds the stage
-        // where the URL does; in the others the URL of a custom domain never does.
-        let used = gateway["path"]
-            .as_str()
-            .and_then(|used| used.strip_suffix(path));
+        // That path holds the stage where the URL does. Where it is not told: the URL
+        // of a custom domain does not hold the stage.
+        let used = used.and_then(|used| used.strip_suffix(path));
         let custom_domain = gateway["domainName"]
             .as_str()
             .is_some_and(|name| !name.contains(".execute-api."));
@@ -208,7 +220,7 @@ impl Location {
         };
         Self {
             // Never `//host`, which would lead the client elsewhere.
-            mount: BasePath::from(mount).0,
+            mount: BasePath::from(mount).as_str().to_owned(),
             path: path.to_owned(),
         }
     }

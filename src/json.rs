@@ -1,6 +1,8 @@
 //! Between JSON and DynamoDB's attribute values, with nothing lost on the way:
 //! numbers keep all their digits, and a name that is given twice is an error.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -10,7 +12,7 @@ use serde::{
 use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 
-use crate::error::FieldError;
+use crate::error::{FieldErrors, Place};
 
 /// Digits that a DynamoDB number holds
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
@@ -106,19 +108,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 }
 
 impl Members<'_> {
-    /// The names that are given more than once, each with its pointer below `at`.
-    pub fn repeated(&self, at: &str) -> Vec<FieldError> {
-        let mut seen = std::collections::HashSet::new();
-        let repeated = self.0.iter().filter(|(name, _)| !seen.insert(name));
-        repeated
-            .map(|(name, _)| FieldError::new(pointer(at, name), "is given more than once"))
-            .collect()
+    /// The names, each once, and those of them that are given more than once.
+    pub fn names(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
+        let mut names = BTreeSet::new();
+        let given = self.0.iter().map(|(name, _)| name.as_str());
+        let repeated = given.filter(|name| !names.insert(*name)).collect();
+        (names, repeated)
     }
-}
-
-/// The JSON pointer (RFC 6901) of the member `name` below the pointer `at`.
-pub fn pointer(at: &str, name: &str) -> String {
-    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// What kind of JSON value a text is, for messages.
@@ -145,57 +141,58 @@ pub fn string(raw: &RawValue) -> Result<String, String> {
 }
 
 /// Turns JSON into the attribute value that holds it exactly, at most `depth`
-/// containers deep. What is wrong goes to `errors`, each with its pointer, and
-/// the value that comes back is then of no use.
+/// containers deep. What is wrong goes to `errors`, and the value that comes back
+/// is then of no use.
 pub fn attribute_value(
     raw: &RawValue,
-    at: &str,
+    place: Place<'_>,
     depth: usize,
-    errors: &mut Vec<FieldError>,
+    errors: &mut FieldErrors,
 ) -> AttributeValue {
     let text = raw.get();
     match text.as_bytes().first() {
+        _ if errors.is_full() => AttributeValue::Null(true),
         Some(b'{' | b'[') if depth == 0 => {
-            errors.push(FieldError::new(at, "is nested too deep"));
+            errors.push(place, "is nested too deep");
             AttributeValue::Null(true)
         }
-        Some(b'{') => match serde_json::from_str::<Members<'_>>(text) {
-            Ok(members) => {
-                errors.extend(members.repeated(at));
-                let map = members.0.into_iter().map(|(name, raw)| {
-                    let at = pointer(at, &name);
-                    if name.is_empty() {
-                        errors.push(FieldError::new(&at, "has an empty name"));
-                    }
-                    let value = attribute_value(raw, &at, depth - 1, errors);
-                    (name, value)
-                });
-                AttributeValue::M(map.collect())
+        Some(b'{') => {
+            let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
+                errors.push(place, "has a name with a lone surrogate");
+                return AttributeValue::Null(true);
+            };
+            for name in members.names().1 {
+                errors.push(Place::Member(&place, name), "is given more than once");
             }
-            Err(_) => {
-                errors.push(FieldError::new(at, "has a name with a lone surrogate"));
-                AttributeValue::Null(true)
-            }
-        },
+            let map = members.0.into_iter().map(|(name, raw)| {
+                let member = Place::Member(&place, &name);
+                if name.is_empty() {
+                    errors.push(member, "has an empty name");
+                }
+                let value = attribute_value(raw, member, depth - 1, errors);
+                (name, value)
+            });
+            AttributeValue::M(map.collect())
+        }
         Some(b'[') => {
             let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
             let list = elements.into_iter().enumerate().map(|(index, raw)| {
-                attribute_value(raw, &format!("{at}/{index}"), depth - 1, errors)
+                attribute_value(raw, Place::Element(&place, index), depth - 1, errors)
             });
             AttributeValue::L(list.collect())
         }
         Some(b'"') => AttributeValue::S(string(raw).unwrap_or_else(|message| {
-            errors.push(FieldError::new(at, message));
+            errors.push(place, message);
             String::new()
         })),
         Some(b't' | b'f') => AttributeValue::Bool(text == "true"),
         Some(b'n') => AttributeValue::Null(true),
         _ => AttributeValue::N(number(text).unwrap_or_else(|| {
-            errors.push(FieldError::new(
-                at,
+            errors.push(
+                place,
                 "is a number that DynamoDB cannot hold: at most 38 digits, \
                  and a magnitude from 1e-130 to below 1e126",
-            ));
+            );
             String::new()
         })),
     }

@@ -25,15 +25,18 @@
 //! - [`store`][]: every call of DynamoDB.
 //! - [`error`][]: every way to fail.
 //! - [`response`][]: the one place that makes answers.
-//! - [`log`][]: what is written about them.
+//! - [`log`][]: where lines go, and what never gets into one.
 //! - `local` (feature `local`): this machine's gateway and embedded DynamoDB.
 //!
 //! # What always holds
 //!
-//! - Dependencies point one way: binaries → event → api → {router, store} → user → error.
-//! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status codes.
+//! - Dependencies point one way: binaries → event → api → response and store →
+//!   router, page and precondition → request and user → json → error. `local` is
+//!   known to `user-service` and the tests only.
+//! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status
+//!   codes, and the local gateway those that are API Gateway's own.
 //! - [`api::Api::handle`] does not fail, and logs every failure once.
-//! - Nothing reads the environment or the clock but the binaries.
+//! - The binaries hand in what they read from the environment, and the clock.
 //! - An item that is stored can always be read, and what the service does not
 //!   know in it is neither dropped nor rewritten.
 //! - Every write states its condition to DynamoDB.

@@ -60,6 +60,8 @@ where
         let target = metadata.target();
         let most = if target.starts_with(env!("CARGO_CRATE_NAME")) {
             Level::TRACE
+        } else if target.starts_with("lambda_runtime::layers") {
+            return false; // it repeats what has been logged here
         } else if target.starts_with("dynoxide") {
             Level::ERROR // it warns of each condition that fails
         } else {

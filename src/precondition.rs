@@ -116,7 +116,9 @@ impl EntityTags {
             .iter()
             .map(|line| line.to_str())
             .collect();
-        let list = lines.map_err(|_| invalid("must be ASCII"))?.join(",");
+        let list = lines
+            .map_err(|_| invalid("must be ETags of this service, which are ASCII"))?
+            .join(",");
         let mut rest = list.trim_matches(LIST_PADDING);
         if rest.is_empty() {
             return if headers.contains_key(header) {

@@ -166,3 +166,22 @@ impl FromIterator<(String, String)> for Query {
 pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
     Error::InvalidParameter(vec![FieldError::new(format!("/{name}"), message)])
 }
+
+/// The base path of a custom domain: nothing, or segments with a slash before
+/// each (`/accounts/v1`).
+#[derive(Clone, Debug, Default)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// The text of it, empty or with a slash before each segment.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for BasePath {
+    fn from(text: &str) -> Self {
+        let segments = text.split('/').filter(|segment| !segment.is_empty());
+        Self(segments.flat_map(|segment| ["/", segment]).collect())
+    }
+}

@@ -132,9 +132,12 @@ pub fn finish(mut response: Response, request: &Request, origins: &AllowedOrigin
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     origins.share(headers, &request.headers);
     if request.method == "HEAD" {
-        // RFC 9110 section 9.3.2: the header fields that GET would have.
-        let length = response.body().len().into();
-        response.headers_mut().insert(CONTENT_LENGTH, length);
+        // RFC 9110 section 9.3.2: the header fields that GET would have. A 304 has
+        // no length, for its would have to be that of the 200.
+        if response.status() != StatusCode::NOT_MODIFIED {
+            let length = response.body().len().into();
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+        }
         response.body_mut().clear();
     }
     response

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use validator::{Validate, ValidationError};
 
 use crate::{
-    error::{Error, FieldError},
+    error::{Error, FieldError, FieldErrors, Place},
     json::{self, Json, Members},
 };
 
@@ -102,7 +102,7 @@ impl Version {
 }
 
 /// A moment, to the millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(OffsetDateTime);
 
 impl From<std::time::SystemTime> for Timestamp {
@@ -180,6 +180,13 @@ impl User {
                 .and_then(|value| serde_dynamo::from_attribute_value(value).ok())
                 .unwrap_or(0),
         )
+    }
+
+    /// Whether the last write of it was that of `input` at the time `now`.
+    pub fn was_written(&self, input: &UserInput, now: Timestamp) -> bool {
+        let mut written = input.clone().into_attributes().into_iter();
+        self.text("updatedAt") == Some(&now.to_string())
+            && written.all(|(name, value)| self.attribute(name) == value.as_ref())
     }
 
     /// The attribute `name`, as it is stored.
@@ -260,24 +267,18 @@ impl UserInput {
         };
         let metadata = fields.metadata();
         fields.check(&draft);
-        match (draft, fields.errors.is_empty()) {
-            (
-                Draft {
-                    name: Some(name),
-                    email: Some(email),
-                    phone,
-                },
-                true,
-            ) => Ok((
-                user_id,
-                Self {
+        match (draft.name, draft.email) {
+            (Some(name), Some(email)) if fields.errors.is_empty() => {
+                let phone = draft.phone;
+                let input = Self {
                     name,
                     email,
                     phone,
                     metadata,
-                },
-            )),
-            _ => Err(Error::InvalidUser(fields.errors)),
+                };
+                Ok((user_id, input))
+            }
+            _ => Err(fields.errors.into()),
         }
     }
 
@@ -351,7 +352,7 @@ fn rule(holds: bool, message: &'static str) -> Result<(), ValidationError> {
 /// The members of a body, and what has been found wrong with them.
 struct Fields<'a> {
     members: Members<'a>,
-    errors: Vec<FieldError>,
+    errors: FieldErrors,
 }
 
 impl<'a> Fields<'a> {
@@ -378,22 +379,24 @@ impl<'a> Fields<'a> {
             return Err(Error::InvalidUser(vec![FieldError::new("", message)]));
         }
         let members: Members<'_> = serde_json::from_str(body.get()).map_err(syntax)?;
-        let mut errors = members.repeated("");
-        for (name, _) in &members.0 {
-            let message = match name.as_str() {
+        let mut errors = FieldErrors::default();
+        let (names, repeated) = members.names();
+        for name in repeated {
+            errors.push(Place::Member(&Place::Body, name), "is given more than once");
+        }
+        for name in names {
+            let message = match name {
                 "userId" | "name" | "email" | "phone" | "metadata" => continue,
                 "version" | "createdAt" | "updatedAt" => "is kept by the service; leave it out",
                 _ => "is not a field of a user; leave it out",
             };
-            errors.push(FieldError::new(json::pointer("", name), message));
+            errors.push(Place::Member(&Place::Body, name), message);
         }
-        errors.dedup(); // a name may be unknown and repeated
         Ok(Self { members, errors })
     }
 
     fn reject(&mut self, name: &str, message: impl Into<String>) {
-        self.errors
-            .push(FieldError::new(json::pointer("", name), message));
+        self.errors.push(Place::Member(&Place::Body, name), message);
     }
 
     fn get(&self, name: &str) -> Option<&'a RawValue> {
@@ -431,8 +434,12 @@ impl<'a> Fields<'a> {
             );
             return None;
         }
-        let metadata =
-            json::attribute_value(raw, "/metadata", MAX_METADATA_DEPTH, &mut self.errors);
+        let metadata = json::attribute_value(
+            raw,
+            Place::Member(&Place::Body, "metadata"),
+            MAX_METADATA_DEPTH,
+            &mut self.errors,
+        );
         let bytes = serde_json::to_vec(&Json(&metadata)).map_or(0, |json| json.len());
         if bytes > MAX_METADATA_BYTES {
             self.reject("metadata", "must be at most 64 KiB of JSON");

@@ -8,11 +8,7 @@ use aws_config::{
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use lambda_http::{lambda_runtime, service_fn};
 use user_service::{
-    api::Api,
-    event::{self, BasePath},
-    log,
-    response::AllowedOrigins,
-    store::UserStore,
+    api::Api, event, log, request::BasePath, response::AllowedOrigins, store::UserStore,
 };
 
 #[tokio::main(flavor = "current_thread")]

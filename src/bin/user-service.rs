@@ -12,12 +12,12 @@ use clap::Parser;
 use tokio::{net::TcpListener, signal};
 use user_service::{
     api::Api,
-    event::BasePath,
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
         gateway,
     },
     log,
+    request::BasePath,
     response::AllowedOrigins,
     store::UserStore,
     user::UserId,

@@ -19,7 +19,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lambda_http::{BoxFuture, Context, LambdaEvent};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use uuid::Uuid;
 
 use crate::{api::Api, event, router::Resource};
@@ -27,6 +27,11 @@ use crate::{api::Api, event, router::Resource};
 /// What API Gateway lets through of a body: 10 MB
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// How many invocations run at a time, as if there were so many sandboxes. A
+/// DynamoDB on one machine serves few calls at a time; what waits for its turn
+/// there runs into the timeout of a call, and is called again on top.
+const CONCURRENCY: usize = 8;
 
 /// The function that the Lambda binary runs, for a gateway to invoke.
 pub fn invoke(
@@ -59,13 +64,16 @@ where
     Invoke: Fn(Value) -> Invocation + Clone + Send + Sync + 'static,
     Invocation: Future<Output = Result<Value, String>> + Send + 'static,
 {
+    let sandboxes = Arc::new(Semaphore::new(CONCURRENCY));
     let handle = move |request: Request| {
         let invoke = invoke.clone();
+        let sandboxes = Arc::clone(&sandboxes);
         async move {
             let (parts, body) = request.into_parts();
             let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
                 return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
             };
+            let _sandbox = sandboxes.acquire().await;
             match invoke(proxy_event(&parts, &body)).await {
                 Ok(response) => http_response(&response),
                 Err(_) => gateway_error(StatusCode::BAD_GATEWAY, "Internal server error"),
@@ -132,7 +140,8 @@ pub fn proxy_event(parts: &Parts, body: &Bytes) -> Value {
             "requestId": Uuid::new_v4(),
             "requestTimeEpoch": u64::try_from(now.as_millis()).unwrap_or_default(),
             "resourcePath": resource,
-            "stage": "local",
+            // The deployed stage stands in the URL; there is none in this one.
+            "stage": "$default",
         },
         "body": body,
         "isBase64Encoded": is_base64_encoded,

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     events::{http_event, rest_event},
-    harness::{Answer, Service, Setup, ada},
+    harness::{Answer, Service, Setup, Through, ada},
     runtime_api::Outcome,
 };
 
@@ -45,7 +45,9 @@ async fn a_body_that_is_not_json_is_400_and_says_where_and_what() {
         (b"\xC0\x80", "not UTF-8 from byte 0"),
         (b"nothing", "line 1"),
     ] {
-        let refused = post(&service, body).await.is_problem(400, "malformed_json");
+        let refused = post(&service, body)
+            .await
+            .has_problem(400, "malformed_json");
         let message = refused.json()["message"].as_str().unwrap().to_owned();
         assert!(
             message.contains(says),
@@ -66,7 +68,7 @@ async fn json_that_is_no_object_is_400() {
         ("true", "a boolean"),
         ("null", "null"),
     ] {
-        let refused = post(&service, body).await.is_problem(400, "invalid_user");
+        let refused = post(&service, body).await.has_problem(400, "invalid_user");
         let message = format!("must be an object, not {kind}");
         assert_eq!(refused.field_errors(), [(String::new(), message)]);
     }
@@ -93,7 +95,7 @@ async fn a_name_that_is_given_twice_is_400_at_any_depth() {
             "/metadata/l/0/k",
         ),
     ] {
-        let refused = post(&service, body).await.is_problem(400, "invalid_user");
+        let refused = post(&service, body).await.has_problem(400, "invalid_user");
         assert_eq!(
             refused.field_errors(),
             [(pointer.to_owned(), "is given more than once".to_owned())]
@@ -115,7 +117,7 @@ async fn a_lone_surrogate_is_400_wherever_it_stands() {
             "/metadata/k",
         ),
     ] {
-        let refused = post(&service, body).await.is_problem(400, "invalid_user");
+        let refused = post(&service, body).await.has_problem(400, "invalid_user");
         assert_eq!(refused.field_errors()[0].0, pointer);
     }
 }
@@ -147,10 +149,10 @@ async fn a_body_over_256_kib_is_413_and_one_of_256_kib_is_read() {
     let _ = post(&service, body(256 * 1024)).await.has_status(201);
     let _ = post(&service, body(256 * 1024 + 1))
         .await
-        .is_problem(413, "body_too_large");
+        .has_problem(413, "body_too_large");
     let _ = post(&service, vec![0xFF; 300 * 1024])
         .await
-        .is_problem(413, "body_too_large");
+        .has_problem(413, "body_too_large");
 }
 
 #[tokio::test]
@@ -161,9 +163,35 @@ async fn the_errors_of_a_body_of_nothing_else_are_cut_at_100() {
         .collect();
     let refused = post(&service, format!("{{{}}}", members.join(","))).await;
     assert_eq!(
-        refused.is_problem(400, "invalid_user").field_errors().len(),
+        refused
+            .has_problem(400, "invalid_user")
+            .field_errors()
+            .len(),
         100
     );
+}
+
+#[tokio::test]
+async fn names_as_long_as_the_body_cost_no_more_than_their_length() {
+    let service = Service::start().await;
+    let name = "k".repeat(150_000);
+    for values in ["9e999,".repeat(17_000), "1,".repeat(50_000)] {
+        let body = format!(
+            r#"{{"name":"a","email":"a@example.com","metadata":{{"{name}":[{}0]}}}}"#,
+            &values[..values.len().min(100_000) / 6 * 6]
+        );
+        let refused = post(&service, body).await.has_problem(400, "invalid_user");
+        assert!(refused.body.len() < 200_000, "{}", refused.body.len());
+        assert!(
+            refused
+                .field_errors()
+                .iter()
+                .all(|(field, _)| field.len() < 1100)
+        );
+    }
+    let name = "k".repeat(120_000);
+    let refused = post(&service, format!(r#"{{"{name}":1,"{name}":1}}"#)).await;
+    assert!(refused.has_problem(400, "invalid_user").body.len() < 10_000);
 }
 
 #[tokio::test]
@@ -193,11 +221,11 @@ async fn a_body_that_is_not_json_by_its_content_type_or_is_encoded_is_415() {
         let refused = service
             .send(Method::POST, "/users", headers, ada().to_string())
             .await;
-        let _ = refused.is_problem(415, "unsupported_media_type");
+        let _ = refused.has_problem(415, "unsupported_media_type");
         let refused = service
             .send(Method::PUT, "/users/7", headers, ada().to_string())
             .await;
-        let _ = refused.is_problem(415, "unsupported_media_type");
+        let _ = refused.has_problem(415, "unsupported_media_type");
     }
     for headers in [
         &[][..],
@@ -225,7 +253,7 @@ async fn a_user_id_that_cannot_be_one_is_400_in_path_and_query() {
         let path = service
             .get(&format!("/users/{id}"))
             .await
-            .is_problem(400, "invalid_parameter");
+            .has_problem(400, "invalid_parameter");
         assert_eq!(path.field_errors()[0].0, "/userId", "{id}");
     }
     for query in [
@@ -241,7 +269,7 @@ async fn a_user_id_that_cannot_be_one_is_400_in_path_and_query() {
                 .send(method, &format!("/users?{query}"), &[], "")
                 .await;
             assert_eq!(
-                refused.is_problem(400, "invalid_parameter").field_errors()[0].0,
+                refused.has_problem(400, "invalid_parameter").field_errors()[0].0,
                 "/userId",
                 "{query}"
             );
@@ -252,7 +280,7 @@ async fn a_user_id_that_cannot_be_one_is_400_in_path_and_query() {
         let _ = service
             .get(&format!("/users?{query}"))
             .await
-            .is_problem(404, "user_not_found");
+            .has_problem(404, "user_not_found");
     }
 }
 
@@ -404,7 +432,7 @@ fn ten_thousand_random_events_make_no_panic_and_no_5xx() {
         .unwrap();
     let service = runtime.block_on(
         Setup {
-            through_lambda: true,
+            through: Some(Through::Lambda),
             ..Setup::default()
         }
         .start(),

@@ -11,10 +11,10 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     process::{Child, ChildStdout, Command},
 };
-use user_service::local::dynamodb::EmbeddedDynamoDb;
+use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
 
 use crate::{harness::log_file, runtime_api::RuntimeApi};
 
@@ -295,12 +295,33 @@ async fn a_dynamodb_of_this_machine_needs_no_credentials_and_gets_its_table() {
 }
 
 #[tokio::test]
+async fn in_a_dynamodb_elsewhere_nothing_is_made() {
+    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+    // Every address of this machine, and so none that says it is this machine.
+    let elsewhere = embedded.endpoint_url().replace("127.0.0.1", "0.0.0.0");
+    let mut command = user_service(&["--port", "0"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", elsewhere);
+    command.envs([
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ]);
+    let service = Running::start(command).await;
+    let (status, problem) = service.get("/users/1").await;
+    assert_eq!((status, &problem["code"]), (500, &json!("internal_error")));
+    let client =
+        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await);
+    assert_eq!(
+        client.list_tables().send().await.unwrap().table_names(),
+        [""; 0]
+    );
+}
+
+#[tokio::test]
 async fn a_dynamodb_of_this_machine_that_is_not_there_is_one_line_and_exit_code_1() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let held = TcpSocket::new_v4().unwrap(); // bound, and nobody listens
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = held.local_addr().unwrap();
     let mut command = user_service(&["--port", "0"]);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{nobody}"));
     let refused = output(command).await;

@@ -95,7 +95,7 @@ async fn an_id_of_other_characters_is_refused() {
         let refused = service
             .post("/users", &user)
             .await
-            .is_problem(400, "invalid_user");
+            .has_problem(400, "invalid_user");
         assert_eq!(refused.field_errors()[0].0, "/userId", "{id}");
     }
 }
@@ -110,7 +110,7 @@ async fn a_second_user_with_the_same_id_is_a_conflict_and_the_first_is_untouched
     let _ = service
         .post("/users", &user)
         .await
-        .is_problem(409, "user_exists");
+        .has_problem(409, "user_exists");
     let read = service.get(first.header("location")).await.has_status(200);
     assert_eq!(read.body, first.body);
 }
@@ -207,7 +207,7 @@ async fn every_rule_of_a_user_is_told_with_its_field() {
         let refused = service
             .post("/users", &user)
             .await
-            .is_problem(400, "invalid_user");
+            .has_problem(400, "invalid_user");
         let errors = refused.field_errors();
         assert!(
             errors.iter().any(|(field, _)| field == pointer),
@@ -219,7 +219,7 @@ async fn every_rule_of_a_user_is_told_with_its_field() {
     let refused = service
         .post("/users", &user)
         .await
-        .is_problem(400, "invalid_user");
+        .has_problem(400, "invalid_user");
     assert_eq!(
         refused.field_errors()[0].0,
         format!("/metadata{}", "/a".repeat(20))
@@ -262,7 +262,7 @@ async fn a_required_field_that_is_missing_is_named() {
     let refused = service
         .post("/users", &json!({}))
         .await
-        .is_problem(400, "invalid_user");
+        .has_problem(400, "invalid_user");
     let required = |field: &str| (field.to_owned(), "is required".to_owned());
     assert_eq!(
         refused.field_errors(),
@@ -278,7 +278,7 @@ async fn all_that_is_wrong_with_a_body_comes_in_one_answer() {
     let refused = service
         .send("POST".parse().unwrap(), "/users", &headers, body)
         .await;
-    let fields = refused.is_problem(400, "invalid_user").field_errors();
+    let fields = refused.has_problem(400, "invalid_user").field_errors();
     let mut fields: Vec<_> = fields.iter().map(|(field, _)| field.as_str()).collect();
     fields.sort_unstable();
     assert_eq!(
@@ -346,7 +346,7 @@ async fn numbers_in_metadata_keep_every_digit_that_dynamodb_holds_and_the_rest_a
         let refused = service
             .send("POST".parse().unwrap(), "/users", &headers, body(number))
             .await;
-        let errors = refused.is_problem(400, "invalid_user").field_errors();
+        let errors = refused.has_problem(400, "invalid_user").field_errors();
         assert_eq!(errors[0].0, "/metadata/n", "{number}");
     }
 }
@@ -355,6 +355,6 @@ async fn numbers_in_metadata_keep_every_digit_that_dynamodb_holds_and_the_rest_a
 async fn a_post_with_the_id_in_the_query_says_where_it_belongs() {
     let service = Service::start().await;
     let refused = service.post("/users?userId=7", &ada()).await;
-    let errors = refused.is_problem(400, "invalid_parameter").field_errors();
+    let errors = refused.has_problem(400, "invalid_parameter").field_errors();
     assert_eq!(errors[0].0, "/userId");
 }

@@ -14,8 +14,11 @@ async fn a_deleted_user_is_gone() {
         (deleted.body.as_str(), deleted.header("content-type")),
         ("", "")
     );
-    let _ = service.get(path).await.is_problem(404, "user_not_found");
-    let _ = service.delete(path).await.is_problem(404, "user_not_found");
+    let _ = service.get(path).await.has_problem(404, "user_not_found");
+    let _ = service
+        .delete(path)
+        .await
+        .has_problem(404, "user_not_found");
 }
 
 #[tokio::test]
@@ -27,7 +30,7 @@ async fn the_query_form_is_the_same_operation() {
     let _ = service
         .delete(&path)
         .await
-        .is_problem(404, "user_not_found");
+        .has_problem(404, "user_not_found");
 }
 
 #[tokio::test]
@@ -41,10 +44,10 @@ async fn if_match_deletes_only_the_version_it_names() {
             .await
     };
     for stale in ["\"0\"", "\"2\"", "W/\"1\"", "\"x\""] {
-        let _ = delete(stale).await.is_problem(412, "version_mismatch");
+        let _ = delete(stale).await.has_problem(412, "version_mismatch");
     }
     let _ = delete("\"5\", \"1\"").await.has_status(204);
-    let _ = delete("\"1\"").await.is_problem(404, "user_not_found");
+    let _ = delete("\"1\"").await.has_problem(404, "user_not_found");
 }
 
 #[tokio::test]
@@ -55,7 +58,7 @@ async fn if_match_star_deletes_any_version_and_if_none_match_none() {
     let refused = service
         .send(Method::DELETE, path, &[("if-none-match", "\"1\"")], "")
         .await;
-    let _ = refused.is_problem(400, "invalid_header");
+    let _ = refused.has_problem(400, "invalid_header");
     let _ = service
         .send(Method::DELETE, path, &[("if-match", "*")], "")
         .await
@@ -70,7 +73,7 @@ async fn deleting_without_an_id_deletes_nothing_and_asks_for_it() {
         let refused = service
             .delete(path)
             .await
-            .is_problem(400, "invalid_parameter");
+            .has_problem(400, "invalid_parameter");
         assert_eq!(refused.field_errors()[0].0, "/userId", "{path}");
     }
     let _ = service

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Answer, Service, Setup, ada, some_id},
+    harness::{Answer, Service, Setup, Through, ada, some_id},
     runtime_api::Outcome,
 };
 
@@ -41,7 +41,7 @@ fn with_body(mut event: Value, body: &Value) -> Value {
 
 async fn through_lambda() -> Service {
     Setup {
-        through_lambda: true,
+        through: Some(Through::Lambda),
         ..Setup::default()
     }
     .start()
@@ -83,11 +83,11 @@ async fn a_user_lives(service: &Service, mount: &str, event: impl Fn(&str, &str)
     let _ = service
         .answer(&event("GET", &path))
         .await
-        .is_problem(404, "user_not_found");
+        .has_problem(404, "user_not_found");
     let _ = service
         .answer(&event("GET", "/nowhere"))
         .await
-        .is_problem(404, "route_not_found");
+        .has_problem(404, "route_not_found");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn rest_events_whose_path_holds_the_stage() {
 #[tokio::test]
 async fn rest_events_behind_a_custom_domain_with_a_base_path() {
     let service = Setup {
-        through_lambda: true,
+        through: Some(Through::Lambda),
         base_path: "/accounts/v1",
         ..Setup::default()
     }
@@ -147,18 +147,25 @@ async fn http_events_behind_a_stage() {
 
 #[tokio::test]
 async fn http_events_behind_a_custom_domain_with_a_base_path() {
+    let base_path = "accounts";
     let service = Setup {
-        through_lambda: true,
-        base_path: "accounts",
+        through: Some(Through::Lambda),
+        base_path,
         ..Setup::default()
     }
     .start()
     .await;
-    for stage in ["", "/prod"] {
+    for (stage, before) in [
+        ("$default", "/accounts"),
+        ("$default", ""),
+        ("prod", "/prod/accounts"),
+        ("prod", "/accounts"),
+        ("prod", "/prod"),
+        ("prod", ""),
+    ] {
         a_user_lives(&service, "/accounts", |method, path| {
-            let mut event = http_event(method, &format!("{stage}/accounts{path}"));
-            event["requestContext"]["stage"] =
-                json!(if stage.is_empty() { "$default" } else { "prod" });
+            let mut event = http_event(method, &format!("{before}{path}"));
+            event["requestContext"]["stage"] = json!(stage);
             event["requestContext"]["domainName"] = json!("api.example.com");
             event
         })
@@ -167,9 +174,81 @@ async fn http_events_behind_a_custom_domain_with_a_base_path() {
 }
 
 #[tokio::test]
+async fn a_stage_that_the_client_writes_twice_is_another_path() {
+    let service = through_lambda().await;
+    let mut event = rest_event("GET", "/prod/users");
+    event["requestContext"]["path"] = json!("/prod/prod/users");
+    let _ = service
+        .answer(&event)
+        .await
+        .has_problem(404, "route_not_found");
+}
+
+#[tokio::test]
+async fn an_id_is_decoded_once_whether_the_gateway_has_done_it_or_not() {
+    let service = through_lambda().await;
+    for id in ["a%41", "100%", "a b", "käse"] {
+        service.put_item(json!({ "userId": { "S": id } })).await;
+        let encoded = id
+            .replace('%', "%25")
+            .replace(' ', "%20")
+            .replace('ä', "%C3%A4");
+        let mut function_url = http_event("GET", &format!("/users/{encoded}"));
+        function_url["requestContext"]["domainName"] = json!("id.lambda-url.us-east-1.on.aws");
+        let mut http_api_1_0 = rest_event("GET", &format!("/users/{id}"));
+        http_api_1_0["version"] = json!("1.0");
+        let rest_api = rest_event("GET", &format!("/users/{encoded}"));
+        let http_api = http_event("GET", &format!("/users/{id}"));
+        for event in [rest_api, http_api, http_api_1_0, function_url] {
+            assert_eq!(
+                service.answer(&event).await.has_status(200).json()["userId"],
+                id,
+                "{event}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_condition_that_no_header_could_carry_is_refused_and_not_forgotten() {
+    let service = through_lambda().await;
+    let created = service
+        .answer(&with_body(rest_event("POST", "/users"), &ada()))
+        .await
+        .has_status(201);
+    let path = format!("/users/{}", created.json()["userId"].as_str().unwrap());
+    for value in [
+        json!("é"),
+        json!("\"é\""),
+        json!("\"1\"\n"),
+        json!(null),
+        json!(1),
+        json!(""),
+    ] {
+        for (in_headers, in_multi) in [(true, true), (true, false), (false, true)] {
+            let mut event = rest_event("DELETE", &path);
+            if in_headers {
+                event["headers"]["If-Match"] = value.clone();
+            }
+            if in_multi {
+                event["multiValueHeaders"]["If-Match"] = json!([value]);
+            }
+            let _ = service
+                .answer(&event)
+                .await
+                .has_problem(400, "invalid_header");
+        }
+    }
+    let _ = service
+        .answer(&rest_event("GET", &path))
+        .await
+        .has_status(200);
+}
+
+#[tokio::test]
 async fn a_stage_or_a_base_path_may_itself_be_users() {
     let service = Setup {
-        through_lambda: true,
+        through: Some(Through::Lambda),
         base_path: "users",
         ..Setup::default()
     }
@@ -212,7 +291,7 @@ async fn the_tutorials_event_is_answered_as_its_clients_know() {
         .answer(&with_query(rest_event("GET", "/users"), "userId", "2"))
         .await;
     assert_eq!(
-        missing.is_problem(404, "user_not_found").json()["message"],
+        missing.has_problem(404, "user_not_found").json()["message"],
         "No user data found"
     );
 }
@@ -224,7 +303,7 @@ async fn the_request_id_of_the_gateway_is_in_the_answer() {
     let missing = service
         .answer(&event)
         .await
-        .is_problem(404, "route_not_found");
+        .has_problem(404, "route_not_found");
     assert_eq!(
         missing.json()["requestId"],
         event["requestContext"]["requestId"]
@@ -269,7 +348,7 @@ async fn a_body_in_base64_is_decoded_and_one_that_is_none_is_400() {
         let _ = service
             .answer(&event)
             .await
-            .is_problem(400, "malformed_request");
+            .has_problem(400, "malformed_request");
     }
 }
 
@@ -290,7 +369,10 @@ async fn events_that_lambda_http_cannot_take_are_answered() {
         let _ = service.answer(&event).await.has_status(200);
     }
     for proto in ["https,http", "", "a b", "javascript"] {
-        let event = changed(&|event| event["headers"]["X-Forwarded-Proto"] = json!(proto));
+        let event = changed(&|event| {
+            event["headers"]["X-Forwarded-Proto"] = json!(proto);
+            event["multiValueHeaders"]["X-Forwarded-Proto"] = json!([proto]);
+        });
         let _ = service.answer(&event).await.has_status(200);
     }
     for (name, value) in [
@@ -329,29 +411,32 @@ async fn events_that_lambda_http_cannot_take_are_answered() {
     let refused = service
         .answer(&null_id)
         .await
-        .is_problem(400, "invalid_parameter");
+        .has_problem(400, "invalid_parameter");
     assert_eq!(refused.field_errors()[0].0, "/userId");
     let _ = service
         .answer(&rest_event("G ET", "/users"))
         .await
-        .is_problem(400, "malformed_request");
+        .has_problem(400, "malformed_request");
     let _ = service
         .answer(&rest_event("", "/users"))
         .await
-        .is_problem(400, "malformed_request");
+        .has_problem(400, "malformed_request");
     for path in [
         format!("/users/{}", "x".repeat(70_000)),
         format!("/{}", "%41".repeat(25_000)),
     ] {
         for event in [rest_event("GET", &path), http_event("GET", &path)] {
-            let _ = service.answer(&event).await.is_problem(414, "uri_too_long");
+            let _ = service
+                .answer(&event)
+                .await
+                .has_problem(414, "uri_too_long");
         }
     }
     let long_query = with_query(rest_event("GET", "/users"), "userId", &"x".repeat(70_000));
     let _ = service
         .answer(&long_query)
         .await
-        .is_problem(414, "uri_too_long");
+        .has_problem(414, "uri_too_long");
     for path in [
         json!(null),
         json!(5),
@@ -364,7 +449,7 @@ async fn events_that_lambda_http_cannot_take_are_answered() {
         let _ = service
             .answer(&event)
             .await
-            .is_problem(404, "route_not_found");
+            .has_problem(404, "route_not_found");
     }
 }
 
@@ -377,7 +462,7 @@ async fn a_repeated_user_id_is_refused_in_either_kind_of_event() {
         let refused = service
             .answer(&event)
             .await
-            .is_problem(400, "invalid_parameter");
+            .has_problem(400, "invalid_parameter");
         assert_eq!(refused.field_errors()[0].0, "/userId");
     }
 }
@@ -397,6 +482,29 @@ async fn a_location_never_leads_to_another_host() {
 }
 
 #[tokio::test]
+async fn head_of_a_version_that_the_client_has_is_304_without_a_length() {
+    let service = through_lambda().await;
+    service
+        .put_item(json!({ "userId": { "S": "canary-7" } }))
+        .await;
+    let mut event = rest_event("HEAD", "/users/canary-7");
+    assert_eq!(
+        service
+            .answer(&event)
+            .await
+            .has_status(200)
+            .header("content-length"),
+        "21"
+    );
+    event["headers"]["If-None-Match"] = json!("\"0\"");
+    let known = service.answer(&event).await.has_status(304);
+    assert_eq!(
+        (known.header("etag"), known.header("content-length")),
+        ("\"0\"", "")
+    );
+}
+
+#[tokio::test]
 async fn header_fields_are_found_in_any_case() {
     let service = through_lambda().await;
     let mut user = ada();
@@ -411,6 +519,6 @@ async fn header_fields_are_found_in_any_case() {
         event["headers"][name] = json!("\"7\"");
         event["multiValueHeaders"][name] = json!(["\"7\""]);
         let answer: Answer = service.answer(&event).await;
-        let _ = answer.is_problem(412, "version_mismatch");
+        let _ = answer.has_problem(412, "version_mismatch");
     }
 }

@@ -20,7 +20,7 @@ async fn the_tutorials_clients_get_the_item_by_query_as_they_know_it() {
     let missing = service
         .get("/users?userId=2")
         .await
-        .is_problem(404, "user_not_found");
+        .has_problem(404, "user_not_found");
     assert_eq!(missing.json()["message"], "No user data found");
 }
 
@@ -33,7 +33,7 @@ async fn a_store_that_fails_is_500_with_the_tutorials_message() {
     .start()
     .await;
     for path in ["/users?userId=1", "/users/1", "/users"] {
-        let failed = service.get(path).await.is_problem(500, "internal_error");
+        let failed = service.get(path).await.has_problem(500, "internal_error");
         assert_eq!(failed.json()["message"], "Failed to retrieve user data");
         assert_eq!(failed.header("retry-after"), "");
         assert!(!failed.body.contains("ResourceNotFound"), "{failed:?}");
@@ -97,7 +97,7 @@ async fn a_lookup_takes_any_id_that_dynamodb_can_hold() {
         .await
         .has_status(200);
     let too_long = service.get(&format!("/users/{}", "x".repeat(2049))).await;
-    let _ = too_long.is_problem(400, "invalid_parameter");
+    let _ = too_long.has_problem(400, "invalid_parameter");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn if_match_on_get_is_412_once_the_version_has_moved() {
     let moved = service
         .send(Method::GET, path, &[("if-match", "\"2\"")], "")
         .await;
-    let _ = moved.is_problem(412, "version_mismatch");
+    let _ = moved.has_problem(412, "version_mismatch");
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_consistent_read_is_asked_for_with_true_or_false_and_nothing_else() {
     for value in ["", "1", "TRUE", "yes"] {
         let refused = service.get(&format!("{path}?consistent={value}")).await;
         assert_eq!(
-            refused.is_problem(400, "invalid_parameter").field_errors()[0].0,
+            refused.has_problem(400, "invalid_parameter").field_errors()[0].0,
             "/consistent"
         );
     }
@@ -183,7 +183,7 @@ async fn an_unknown_user_is_404_by_either_form() {
     let service = Service::start().await;
     let id = some_id();
     for path in [format!("/users/{id}"), format!("/users?userId={id}")] {
-        let missing = service.get(&path).await.is_problem(404, "user_not_found");
+        let missing = service.get(&path).await.has_problem(404, "user_not_found");
         assert_eq!(missing.json()["message"], "No user data found");
     }
 }

@@ -27,12 +27,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use user_service::{
     api::Api,
-    event::BasePath,
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
         gateway,
     },
     log,
+    request::BasePath,
     response::AllowedOrigins,
     store::UserStore,
 };
@@ -63,7 +63,7 @@ pub fn log_file(process: &str) -> (PathBuf, File) {
 
 /// Which function stands behind the gateway.
 #[derive(Clone, Copy, PartialEq)]
-enum Through {
+pub enum Through {
     /// The one in this process.
     InProcess,
     /// The Lambda binary.
@@ -103,8 +103,12 @@ pub struct Setup {
     pub base_path: &'static str,
     /// How many requests run at a time through Lambda; 0 counts as 1.
     pub sandboxes: usize,
-    /// Runs through the Lambda binary, whatever the environment says.
-    pub through_lambda: bool,
+    /// Runs through this, whatever the environment says.
+    pub through: Option<Through>,
+    /// What tells the time, in this process.
+    pub clock: Option<fn() -> SystemTime>,
+    /// More of the Lambda binary's environment.
+    pub environment: &'static [(&'static str, &'static str)],
 }
 
 impl Service {
@@ -253,7 +257,7 @@ impl Setup {
         let address = listener.local_addr().unwrap();
         let mut runtime_api = None;
         let mut sandboxes = Vec::new();
-        if self.through_lambda || Through::from_environment() == Through::Lambda {
+        if self.through.unwrap_or_else(Through::from_environment) == Through::Lambda {
             let environment = [
                 ("TABLE_NAME", table.as_str()),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
@@ -261,12 +265,13 @@ impl Setup {
                 ("BASE_PATH", self.base_path),
                 ("RUST_LOG", "trace"),
             ];
+            let environment = environment.iter().chain(self.environment).copied();
             let runtime = RuntimeApi::start().await.unwrap();
             for _ in 0..self.sandboxes.max(1) {
                 let log = log_file("lambda").1;
                 sandboxes.push(
                     runtime
-                        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, log)
+                        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment.clone(), log)
                         .unwrap(),
                 );
             }
@@ -289,7 +294,7 @@ impl Setup {
             let origins = AllowedOrigins::parse(self.allowed_origins).unwrap();
             let api = Api::new(
                 store,
-                SystemTime::now,
+                self.clock.unwrap_or(SystemTime::now),
                 origins,
                 BasePath::from(self.base_path),
             );
@@ -373,7 +378,7 @@ impl Answer {
 
     /// Checks that it is a problem with this code, whole in every part.
     #[track_caller]
-    pub fn is_problem(self, status: u16, code: &str) -> Self {
+    pub fn has_problem(self, status: u16, code: &str) -> Self {
         let answer = self.has_status(status);
         let problem = answer.json();
         assert_eq!(problem["code"], code, "{answer:#?}");

@@ -146,7 +146,7 @@ async fn an_item_without_a_version_is_replaced_counted_and_deleted_like_any_othe
     let stale = service
         .send(Method::DELETE, &path, &[("if-match", "\"1\"")], "")
         .await;
-    let _ = stale.is_problem(412, "version_mismatch");
+    let _ = stale.has_problem(412, "version_mismatch");
     let _ = service
         .send(Method::DELETE, &path, &[("if-match", "\"0\"")], "")
         .await
@@ -159,6 +159,8 @@ async fn known_names_with_values_of_other_types_are_shown_and_can_be_replaced() 
     for version in [
         json!({ "S": "two" }),
         json!({ "N": "-3" }),
+        json!({ "N": "1.5" }),
+        json!({ "N": "1000000000000000000000000000000" }),
         json!({ "NULL": true }),
         json!({ "M": { "major": { "N": "1" } } }),
         json!({ "SS": ["1"] }),
@@ -175,7 +177,7 @@ async fn known_names_with_values_of_other_types_are_shown_and_can_be_replaced() 
         let stale = service
             .send_json(Method::PUT, &path, &[("if-match", "\"1\"")], &ada())
             .await;
-        let _ = stale.is_problem(412, "version_mismatch");
+        let _ = stale.has_problem(412, "version_mismatch");
         let replaced = service
             .send_json(Method::PUT, &path, &[("if-match", "\"0\"")], &ada())
             .await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Answer, Service, ada};
 
@@ -181,29 +181,25 @@ async fn a_bad_limit_or_a_forged_cursor_is_refused_by_name() {
     ] {
         let refused = service.get(&format!("/users?limit={limit}")).await;
         assert_eq!(
-            refused.is_problem(400, "invalid_parameter").field_errors()[0].0,
+            refused.has_problem(400, "invalid_parameter").field_errors()[0].0,
             "/limit",
             "{limit}"
         );
     }
     let too_long = "AWFh".repeat(1000);
     for cursor in [
-        "", "x", "!!!", "AQ", "Aj==", "AX8_", "Awd4", "Af8", &too_long, "%00",
+        "", "x", "!!!", "AQ", "Aj==", "Awd4", "Af8", &too_long, "%00",
     ] {
-        let answer = service.get(&format!("/users?cursor={cursor}")).await;
-        match answer.status.as_u16() {
-            200 => assert!(answer.json()["items"] == Value::Array(vec![])),
-            _ => assert_eq!(
-                answer.is_problem(400, "invalid_parameter").field_errors()[0].0,
-                "/cursor",
-                "{cursor}"
-            ),
-        }
+        let refused = service.get(&format!("/users?cursor={cursor}")).await;
+        let refused = refused.has_problem(400, "invalid_parameter");
+        assert_eq!(refused.field_errors()[0].0, "/cursor", "{cursor}");
     }
+    let beyond_the_end = service.get("/users?cursor=AX8_").await.has_status(200);
+    assert_eq!(beyond_the_end.body, r#"{"items":[]}"#);
     let repeated = service
         .get("/users?limit=1&limit=2")
         .await
-        .is_problem(400, "invalid_parameter");
+        .has_problem(400, "invalid_parameter");
     assert_eq!(
         repeated.field_errors(),
         [("/limit".to_owned(), "is given more than once".to_owned())]

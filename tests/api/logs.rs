@@ -3,6 +3,8 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tracing_subscriber::util::SubscriberInitExt;
+use user_service::log;
 
 use crate::{
     events::rest_event,
@@ -111,6 +113,58 @@ async fn a_failure_is_logged_once_with_its_cause_and_the_calls_it_took() {
             .contains("Connection refused"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn what_dynamodb_says_of_a_value_is_not_logged() {
+    let service = Service::start().await;
+    // An item of 400 KB cannot grow, and DynamoDB says so in a ValidationException.
+    let large = "x".repeat(400 * 1024 - 100);
+    service
+        .put_item(json!({ "userId": { "S": "canary-7" }, "notes": { "S": large } }))
+        .await;
+    let mut event = rest_event("PUT", "/users/canary-7");
+    event["body"] = json!(ada().to_string());
+    let lines = lines_of(&service, None, &[event]).await;
+    let line = json(&lines[0]);
+    assert_eq!(
+        (&line["status"], &line["code"]),
+        (&json!(500), &json!("internal_error"))
+    );
+    let cause = line["cause"].as_str().unwrap();
+    assert!(
+        cause.ends_with("ValidationException: (its message is not logged)"),
+        "{cause}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_http_is_one_line() {
+    let service = Service::start().await;
+    let lines = lines_of(&service, Some("trace"), &[json!({})]).await;
+    let about_it: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+        .collect();
+    assert_eq!(about_it.len(), 1, "{lines:#?}");
+    assert!(
+        about_it[0].contains("not an HTTP request of API Gateway"),
+        "{about_it:?}"
+    );
+}
+
+#[test]
+fn on_a_terminal_a_line_is_text() {
+    let (path, file) = log_file("text");
+    let guard = log::subscriber(log::Format::Text, None, file).set_default();
+    tracing::info!(target: "user_service::api", status = 200, "answered");
+    drop(guard);
+    let text = fs::read_to_string(path).unwrap();
+    assert!(
+        text.contains("answered") && text.contains("status"),
+        "{text}"
+    );
+    assert!(serde_json::from_str::<Value>(&text).is_err());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The promises of the service, kept through its API: HTTP in, DynamoDB behind.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod bad_input;
 mod binaries;

@@ -49,7 +49,7 @@ async fn options_names_the_methods_of_a_path() {
         );
     }
     let nowhere = service.send(Method::OPTIONS, "/nowhere", &[], "").await;
-    let _ = nowhere.is_problem(404, "route_not_found");
+    let _ = nowhere.has_problem(404, "route_not_found");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn another_method_is_405_with_those_there_are() {
         let refused = service.send(method.parse().unwrap(), path, &[], "").await;
         assert_eq!(
             refused
-                .is_problem(405, "method_not_allowed")
+                .has_problem(405, "method_not_allowed")
                 .header("allow"),
             allow,
             "{method} {path}"
@@ -89,7 +89,7 @@ async fn another_path_is_404_whatever_the_method() {
     ] {
         for method in [Method::GET, Method::POST, Method::PATCH, Method::DELETE] {
             let missing = service.send(method, path, &[], "").await;
-            let _ = missing.is_problem(404, "route_not_found");
+            let _ = missing.has_problem(404, "route_not_found");
         }
     }
 }
@@ -202,4 +202,29 @@ async fn only_the_origins_of_the_list_may_read_answers() {
         assert_eq!(answer.header("access-control-allow-origin"), "");
         assert_eq!(answer.header("vary"), "origin");
     }
+    let preflight = service
+        .send(Method::OPTIONS, "/users", PREFLIGHT, "")
+        .await
+        .has_status(204);
+    assert_eq!(
+        preflight.header("access-control-allow-origin"),
+        "https://app.example.com"
+    );
+    assert!(
+        preflight
+            .header("access-control-allow-methods")
+            .contains("PUT")
+    );
+    let mut elsewhere = PREFLIGHT.to_vec();
+    elsewhere[0].1 = "https://evil.example.com";
+    let refused = service
+        .send(Method::OPTIONS, "/users", &elsewhere, "")
+        .await
+        .has_status(204);
+    assert!(
+        refused
+            .headers
+            .keys()
+            .all(|name| !name.as_str().starts_with("access-control"))
+    );
 }

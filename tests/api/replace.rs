@@ -1,12 +1,15 @@
 //! `PUT /users/{userId}` and `PUT /users?userId=`
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures_util::future::join_all;
 use lambda_http::http::Method;
 use serde_json::json;
 
-use crate::harness::{Service, Setup, ada, some_id};
+use crate::harness::{Service, Setup, Through, ada, some_id};
 
 #[tokio::test]
 async fn a_replacement_counts_the_version_and_keeps_the_creation_time() {
@@ -20,7 +23,7 @@ async fn a_replacement_counts_the_version_and_keeps_the_creation_time() {
     assert_eq!(user["version"], 2);
     assert_eq!(user["name"], "Grace canary");
     assert_eq!(user["createdAt"], created.json()["createdAt"]);
-    assert!(user["updatedAt"].as_str() >= created.json()["updatedAt"].as_str());
+    assert!(user["updatedAt"].as_str() > created.json()["updatedAt"].as_str());
     let read = service.get(path).await.has_status(200);
     assert_eq!(read.body, replaced.body);
 }
@@ -51,7 +54,7 @@ async fn the_query_form_is_the_same_operation() {
     let _ = service
         .put(&path, &ada())
         .await
-        .is_problem(404, "user_not_found");
+        .has_problem(404, "user_not_found");
     let created = service
         .send_json(Method::PUT, &path, &[("if-none-match", "*")], &ada())
         .await;
@@ -76,11 +79,11 @@ async fn an_unknown_user_is_404_and_is_not_created() {
     let _ = service
         .put(&path, &ada())
         .await
-        .is_problem(404, "user_not_found");
+        .has_problem(404, "user_not_found");
     let with_version = service
         .send_json(Method::PUT, &path, &[("if-match", "\"1\"")], &ada())
         .await;
-    let _ = with_version.is_problem(404, "user_not_found");
+    let _ = with_version.has_problem(404, "user_not_found");
     let _ = service.get(&path).await.has_status(404);
 }
 
@@ -100,14 +103,14 @@ async fn if_none_match_star_creates_and_is_412_where_the_user_exists() {
     let again = service
         .send_json(Method::PUT, &path, &only_new, &ada())
         .await;
-    let _ = again.is_problem(412, "precondition_failed");
+    let _ = again.has_problem(412, "precondition_failed");
     assert_eq!(service.get(&path).await.has_status(200).body, created.body);
 
     let odd = service
         .send_json(Method::PUT, "/users/a%20b", &only_new, &ada())
         .await;
     assert_eq!(
-        odd.is_problem(400, "invalid_parameter").field_errors()[0].0,
+        odd.has_problem(400, "invalid_parameter").field_errors()[0].0,
         "/userId"
     );
 }
@@ -124,7 +127,7 @@ async fn if_match_replaces_only_the_version_it_names() {
     };
     assert_eq!(put("\"1\"").await.has_status(200).header("etag"), "\"2\"");
     for stale in ["\"1\"", "\"3\"", "W/\"2\"", "\"02\"", "\"\"", "\"two\""] {
-        let _ = put(stale).await.is_problem(412, "version_mismatch");
+        let _ = put(stale).await.has_problem(412, "version_mismatch");
     }
     assert_eq!(
         put("\"1\", \"2\"").await.has_status(200).header("etag"),
@@ -144,9 +147,10 @@ async fn a_precondition_that_makes_no_sense_is_refused_with_the_name_of_its_head
         &[("if-match", "\"1")],
         &[("if-none-match", "\"1\"")],
         &[("if-none-match", "*"), ("if-match", "\"1\"")],
+        &[("if-none-match", "*"), ("if-match", "*")],
     ] {
         let refused = service.send_json(Method::PUT, path, headers, &ada()).await;
-        let refused = refused.is_problem(400, "invalid_header");
+        let refused = refused.has_problem(400, "invalid_header");
         assert!(
             refused.json()["message"]
                 .as_str()
@@ -175,7 +179,7 @@ async fn a_user_id_in_the_body_must_be_the_addressed_one() {
     let refused = service
         .put(created.header("location"), &user)
         .await
-        .is_problem(400, "invalid_user");
+        .has_problem(400, "invalid_user");
     assert_eq!(refused.field_errors()[0].0, "/userId");
 }
 
@@ -234,4 +238,53 @@ async fn of_64_concurrent_puts_without_if_match_all_succeed_and_the_version_coun
             .header("etag"),
         "\"65\""
     );
+}
+
+/// A moment that does not pass.
+fn noon() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn at_noon() -> Setup {
+    Setup {
+        through: Some(Through::InProcess),
+        clock: Some(noon),
+        ..Setup::default()
+    }
+}
+
+#[tokio::test]
+async fn writes_of_one_millisecond_are_told_apart() {
+    let service = at_noon().start().await;
+    let created = service.post("/users", &ada()).await.has_status(201);
+    let path = created.header("location");
+    for version in 2..12 {
+        let replaced = service.put(path, &ada()).await.has_status(200);
+        assert_eq!(replaced.header("etag"), format!("\"{version}\""));
+    }
+}
+
+#[tokio::test]
+async fn anothers_write_of_the_same_millisecond_is_not_taken_for_ones_own() {
+    let service = at_noon().start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    let created = service.post("/users", &user).await.has_status(201);
+    let path = created.header("location");
+    let mut another = user.clone();
+    another["name"] = json!("Grace canary");
+
+    service.store().swallow_next_answer();
+    let _ = service
+        .post("/users", &another)
+        .await
+        .has_problem(409, "user_exists");
+
+    service.store().swallow_next_answer();
+    let replaced = service.put(path, &another).await.has_status(200).json();
+    assert_eq!(
+        (&replaced["name"], &replaced["version"]),
+        (&json!("Grace canary"), &json!(2))
+    );
+    assert_eq!(service.get(path).await.has_status(200).json(), replaced);
 }

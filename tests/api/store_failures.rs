@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     events::rest_event,
-    harness::{Answer, Service, Setup, ada, some_id},
+    harness::{Answer, Service, Setup, Through, ada, some_id},
     runtime_api::Outcome,
 };
 
@@ -126,7 +126,7 @@ async fn a_create_whose_answer_was_lost_is_the_success_it_was() {
     let _ = service
         .post("/users", &user)
         .await
-        .is_problem(409, "user_exists");
+        .has_problem(409, "user_exists");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_on
     let stale = service
         .send_json(Method::PUT, path, &[("if-match", "\"2\"")], &user)
         .await;
-    let _ = stale.is_problem(412, "version_mismatch");
+    let _ = stale.has_problem(412, "version_mismatch");
 }
 
 #[tokio::test]
@@ -170,6 +170,57 @@ async fn a_delete_whose_answer_was_lost_is_the_success_it_was() {
         assert_eq!(service.store().take_calls(), ["DeleteItem", "DeleteItem"]);
         let _ = service.get(path).await.has_status(404);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_after_its_head_is_a_lost_one() {
+    let service = Service::start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    service.store().cut_next_answer();
+    let created = service.post("/users", &user).await.has_status(201);
+    let path = created.header("location");
+    service.store().cut_next_answer();
+    assert_eq!(
+        service
+            .put(path, &ada())
+            .await
+            .has_status(200)
+            .header("etag"),
+        "\"2\""
+    );
+    service.store().cut_next_answer();
+    let _ = service.delete(path).await.has_status(204);
+}
+
+#[tokio::test]
+async fn a_throttled_store_is_500_with_retry_after() {
+    let service = Service::start().await;
+    service.store().throttle();
+    for answer in [
+        service.get("/users/7").await,
+        service.post("/users", &ada()).await,
+    ] {
+        let failed = answer.has_problem(500, "store_unavailable");
+        assert_eq!(failed.header("retry-after"), "1");
+    }
+}
+
+#[tokio::test]
+async fn missing_credentials_are_500_that_no_retry_mends() {
+    let environment = &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    let service = Setup {
+        through: Some(Through::Lambda),
+        environment,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let failed = service
+        .get("/users/7")
+        .await
+        .has_problem(500, "internal_error");
+    assert_eq!(failed.header("retry-after"), "");
 }
 
 #[tokio::test]
@@ -200,11 +251,11 @@ async fn a_store_that_is_gone_is_500_with_retry_after_and_serves_again_when_it_i
         (service.put(path, &user).await, "Failed to save user data"),
         (service.delete(path).await, "Failed to delete user data"),
     ] {
-        let failed = answer.is_problem(500, "store_unavailable");
+        let failed = answer.has_problem(500, "store_unavailable");
         assert_eq!(failed.header("retry-after"), "1");
         assert_eq!(failed.json()["message"], message);
     }
-    service.store().restart().await;
+    service.store().restart();
     assert_eq!(service.get(path).await.has_status(200).body, created.body);
 }
 
@@ -217,7 +268,7 @@ async fn a_store_that_does_not_answer_costs_the_caller_a_500_within_6_seconds() 
     let failed = service
         .post("/users", &user)
         .await
-        .is_problem(500, "store_unavailable");
+        .has_problem(500, "store_unavailable");
     // This promise is itself a time; the timeouts keep it with half of it to spare.
     assert!(started.elapsed() < Duration::from_secs(6));
     assert_eq!(failed.header("retry-after"), "1");
@@ -226,19 +277,20 @@ async fn a_store_that_does_not_answer_costs_the_caller_a_500_within_6_seconds() 
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_not_waited_for_beyond_the_lambda_deadline() {
     let service = Setup {
-        through_lambda: true,
+        through: Some(Through::Lambda),
         ..Setup::default()
     }
     .start()
     .await;
-    service.store().hang();
     let event = rest_event("GET", "/users/7");
+    let _ = service.answer(&event).await.has_status(404); // the process is up
+    service.store().hang();
     // Were the deadline not seen, the answer would come after 3 seconds, and the
     // invocation fails after 2.
     let outcome = service.invoke_within(&event, Duration::from_secs(1)).await;
     let Outcome::Response(response) = outcome else {
         panic!("{outcome:?}")
     };
-    let failed = Answer::from_proxy_response(&response).is_problem(500, "store_unavailable");
+    let failed = Answer::from_proxy_response(&response).has_problem(500, "store_unavailable");
     assert_eq!(failed.header("retry-after"), "1");
 }

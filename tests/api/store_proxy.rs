@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::AbortHandle,
 };
 
@@ -21,13 +21,17 @@ pub struct StoreProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Mutex<Option<AbortHandle>>,
+    /// Keeps the address while nobody listens on it.
+    held: Mutex<Option<TcpSocket>>,
 }
 
 struct Shared {
     upstream: String,
     calls: Mutex<Vec<Call>>,
     swallow_next_answer: AtomicBool,
+    cut_next_answer: AtomicBool,
     is_hanging: AtomicBool,
+    is_throttling: AtomicBool,
     connections: Mutex<Vec<AbortHandle>>,
 }
 
@@ -49,10 +53,13 @@ impl StoreProxy {
                 upstream: upstream.trim_end_matches('/').to_owned(),
                 calls: Mutex::default(),
                 swallow_next_answer: AtomicBool::default(),
+                cut_next_answer: AtomicBool::default(),
                 is_hanging: AtomicBool::default(),
+                is_throttling: AtomicBool::default(),
                 connections: Mutex::default(),
             }),
             accepting: Mutex::default(),
+            held: Mutex::default(),
         };
         proxy.accept(listener);
         proxy
@@ -105,6 +112,17 @@ impl StoreProxy {
         self.shared.swallow_next_answer.store(true, SeqCst);
     }
 
+    /// Lets the next call through and loses all of its answer but the head.
+    pub fn cut_next_answer(&self) {
+        self.shared.cut_next_answer.store(true, SeqCst);
+    }
+
+    /// From now on refuses calls as DynamoDB does when there are too many, which
+    /// none that runs on one machine ever does.
+    pub fn throttle(&self) {
+        self.shared.is_throttling.store(true, SeqCst);
+    }
+
     /// From now on takes calls and does nothing with them.
     pub fn hang(&self) {
         self.shared.is_hanging.store(true, SeqCst);
@@ -122,27 +140,45 @@ impl StoreProxy {
         for connection in self.shared.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
-        while TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        let held = loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            match socket.bind(self.address) {
+                Ok(()) => break socket,
+                Err(_) => tokio::task::yield_now().await, // the listener is not dropped yet
+            }
+        };
+        *self.held.lock().unwrap() = Some(held);
     }
 
     /// Is back, where it was.
-    pub async fn restart(&self) {
-        self.accept(TcpListener::bind(self.address).await.unwrap());
+    pub fn restart(&self) {
+        let held = self.held.lock().unwrap().take().expect("it is stopped");
+        self.accept(held.listen(1024).unwrap());
     }
 }
 
+/// What DynamoDB answers when there are too many calls.
+const THROTTLED: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: application/x-amz-json-1.0\r\ncontent-length: 113\r\n\r\n\
+    {\"__type\":\"com.amazonaws.dynamodb.v20120810#ThrottlingException\",\
+    \"message\":\"Rate of requests exceeds the limit.\"}";
+
 async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let upstream = TcpStream::connect(&shared.upstream).await?;
-    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_client, to_client) = client.into_split();
+    let to_client = tokio::sync::Mutex::new(to_client);
     let (mut from_upstream, mut to_upstream) = upstream.into_split();
     let calls = async {
         while let Some(call) = read_call(&mut from_client, &shared).await? {
             if shared.is_hanging.load(SeqCst) {
                 std::future::pending::<()>().await;
             }
-            to_upstream.write_all(&call).await?;
+            if shared.is_throttling.load(SeqCst) {
+                to_client.lock().await.write_all(THROTTLED).await?;
+            } else {
+                to_upstream.write_all(&call).await?;
+            }
         }
         io::Result::Ok(())
     };
@@ -153,7 +189,14 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             if length == 0 || shared.swallow_next_answer.swap(false, SeqCst) {
                 return io::Result::Ok(());
             }
-            to_client.write_all(&buffer[..length]).await?;
+            if shared.cut_next_answer.swap(false, SeqCst) {
+                let head = buffer
+                    .windows(4)
+                    .position(|bytes| bytes == b"\r\n\r\n")
+                    .unwrap();
+                return to_client.lock().await.write_all(&buffer[..head + 4]).await;
+            }
+            to_client.lock().await.write_all(&buffer[..length]).await?;
         }
     };
     tokio::select! {

@@ -1,0 +1,222 @@
+//! One call of DynamoDB: how long it may last, how often it was tried, and why
+//! it failed.
+
+use std::{
+    error::Error as StdError,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use aws_sdk_dynamodb::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        http::HttpResponse,
+        interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
+};
+use tokio::time::Instant;
+
+use crate::{
+    error::{Error, StoreError},
+    user::User,
+};
+
+/// Waits for `call`, until `deadline`. `failed_condition` finds the user in an
+/// error that says that the condition failed.
+pub(super) async fn in_time<T, E>(
+    deadline: Option<Instant>,
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    failed_condition: fn(&E) -> Option<Option<User>>,
+) -> Result<T, Failure>
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let result = match deadline {
+        None => call.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
+            Ok(result) => result,
+            Err(_) => {
+                let cause = String::from("DynamoDB did not answer before the request's deadline");
+                return Err(Failure::Call {
+                    retryable: true,
+                    cause,
+                });
+            }
+        },
+    };
+    result.map_err(
+        |error| match error.as_service_error().and_then(failed_condition) {
+            Some(stored) => Failure::Condition(stored),
+            None => Failure::of(&error),
+        },
+    )
+}
+
+/// Makes the function that finds the user in an operation's error that says that
+/// the condition failed.
+macro_rules! failed_condition {
+    ($error:ident) => {
+        |error| match error {
+            $error::ConditionalCheckFailedException(failed) => Some(failed.item.clone().map(user)),
+            _ => None,
+        }
+    };
+}
+pub(super) use failed_condition;
+
+/// For a call that states no condition.
+pub(super) fn no_condition<E>(_: &E) -> Option<Option<User>> {
+    None
+}
+
+/// Why a call failed.
+pub(super) enum Failure {
+    /// Its condition did not hold for the user that is stored, if any is.
+    Condition(Option<User>),
+    /// DynamoDB did not do it.
+    Call {
+        /// Whether it may do it when asked again.
+        retryable: bool,
+        /// Why, without anything of a user.
+        cause: String,
+    },
+}
+
+impl Failure {
+    /// The rounds of a write are used up.
+    pub(super) fn overtaken() -> Self {
+        let cause = String::from("other writers of the user were always quicker");
+        Self::Call {
+            retryable: true,
+            cause,
+        }
+    }
+
+    fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let (retryable, cause) = match error {
+            SdkError::ServiceError(context) => {
+                let status = context.raw().status();
+                let code = context.err().code().unwrap_or("no code");
+                // These two quote the values that were sent.
+                let quotes = matches!(code, "ValidationException" | "SerializationException");
+                let message = context.err().message().filter(|_| !quotes);
+                let message = message.unwrap_or("(its message is not logged)");
+                let retryable = status.is_server_error() || RETRYABLE_CODES.contains(&code);
+                (
+                    retryable,
+                    format!("DynamoDB answered {status} {code}: {message}"),
+                )
+            }
+            SdkError::TimeoutError(_) => (true, chain("DynamoDB did not answer in time", error)),
+            SdkError::ResponseError(_) => (true, chain("DynamoDB's answer cannot be read", error)),
+            SdkError::DispatchFailure(failure) => {
+                // Not so where credentials or the like are missing.
+                let on_the_way =
+                    failure.is_io() || failure.is_timeout() || failure.as_other().is_some();
+                (on_the_way, chain("DynamoDB was not reached", error))
+            }
+            SdkError::ConstructionFailure(_) | _ => (false, chain("DynamoDB was not asked", error)),
+        };
+        Self::Call { retryable, cause }
+    }
+
+    /// The error that tells the caller `message`.
+    pub(super) fn into_error(self, message: &'static str) -> Error {
+        let (retryable, cause) = match self {
+            Self::Call { retryable, cause } => (retryable, cause),
+            Self::Condition(_) => (
+                false,
+                String::from("a condition failed that was not stated"),
+            ),
+        };
+        Error::Store(StoreError {
+            message,
+            retryable,
+            cause,
+        })
+    }
+}
+
+/// Errors with status 400 after which the same call may succeed
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>).
+const RETRYABLE_CODES: [&str; 7] = [
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "ReplicatedWriteConflictException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+];
+
+/// `what`, and all that led to it.
+pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Watches the attempts of one call: counts them, and sees whether one may have
+/// been carried out although its answer did not come.
+#[derive(Clone, Debug)]
+pub(super) struct Attempts {
+    calls: Arc<AtomicU32>,
+    unanswered: Arc<AtomicBool>,
+}
+
+impl Attempts {
+    pub(super) fn counted_in(calls: Arc<AtomicU32>) -> Self {
+        Self {
+            calls,
+            unanswered: Arc::default(),
+        }
+    }
+
+    pub(super) fn may_have_written(&self) -> bool {
+        self.unanswered.load(Relaxed)
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.calls.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let lost = match context.output_or_error() {
+            Some(Ok(_)) => false,
+            // The head of an answer may have come without the rest.
+            Some(Err(error)) if !error.is_operation_error() => {
+                error.is_connector_error() || error.is_timeout_error() || error.is_response_error()
+            }
+            Some(Err(_)) => context
+                .response()
+                .is_some_and(|answer| answer.status().is_server_error()),
+            None => true,
+        };
+        if lost {
+            self.unanswered.store(true, Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Making the table, and what it begins with, on this machine (feature `local`).
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    operation::{create_table::CreateTableError, put_item::PutItemError},
+    types::{
+        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        TableStatus,
+    },
+};
+
+use super::{UserStore, call::chain, string};
+
+impl UserStore {
+    /// Makes the table (partition key `userId`, a string; on demand) if there is
+    /// none, waits until it can be used, and tells whether it was made.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    pub async fn create_table(&self) -> Result<bool, String> {
+        let key = KeySchemaElement::builder()
+            .attribute_name("userId")
+            .key_type(KeyType::Hash);
+        let attribute = AttributeDefinition::builder();
+        let attribute = attribute
+            .attribute_name("userId")
+            .attribute_type(ScalarAttributeType::S);
+        let call = self.client.create_table().table_name(&*self.table);
+        let call = call.key_schema(key.build().map_err(|error| error.to_string())?);
+        let call =
+            call.attribute_definitions(attribute.build().map_err(|error| error.to_string())?);
+        let call = call.billing_mode(BillingMode::PayPerRequest);
+        match call.send().await {
+            Ok(_) => {}
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(CreateTableError::is_resource_in_use_exception) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(chain("the table was not made", &error)),
+        }
+        for _ in 0..100 {
+            let call = self.client.describe_table().table_name(&*self.table);
+            let output = call
+                .send()
+                .await
+                .map_err(|error| chain("the table was made", &error))?;
+            let status = output.table().and_then(|table| table.table_status());
+            if status == Some(&TableStatus::Active) {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(String::from(
+            "the table was made, and is not active after 10 seconds",
+        ))
+    }
+
+    /// Puts in the tutorial's sample user as the tutorial does, without a version,
+    /// where there is none with its `userId`.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    pub async fn put_sample_user(&self) -> Result<(), String> {
+        let call = self.client.put_item().table_name(&*self.table);
+        let call = call
+            .item("userId", string("1"))
+            .item("name", string("Test User"));
+        let call = call.item("email", string("test@example.com"));
+        let call = call.condition_expression("attribute_not_exists(userId)");
+        match call.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(chain("the sample user was not stored", &error)),
+            },
+        }
+    }
+}
