@@ -20,7 +20,7 @@
 //! - [`api`][]: the operations, a short function for each.
 //! - [`precondition`][]: `If-Match` and `If-None-Match`.
 //! - [`page`][]: listing.
-//! - [`user`][]: what a user is, and every rule about it.
+//! - [`user`][]: what a user is, what a client may write, and every rule about it.
 //! - [`json`][]: between JSON and DynamoDB, with nothing lost.
 //! - [`store`][]: every call of DynamoDB.
 //! - [`error`][]: every way to fail.

@@ -4,13 +4,11 @@
 use std::{net::Ipv4Addr, path::Path};
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, Region, SdkConfig,
+    BehaviorVersion, Region, SdkConfig,
     environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
     meta::{credentials::CredentialsProviderChain, region::RegionProviderChain},
-    profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider},
-    provider_config::ProviderConfig,
 };
-use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use dynoxide::Database;
 use lambda_http::http::Uri;
 use tokio::net::TcpListener;
@@ -80,32 +78,31 @@ pub fn is_on_this_machine(url: &str) -> bool {
         || name.ends_with(".localhost")
 }
 
-/// The standard AWS configuration for the DynamoDB at `endpoint_url`. One on
-/// this machine takes any credentials, so where the environment and the
-/// profiles hold none, it gets made-up ones.
+/// The configuration for the DynamoDB at `endpoint_url`: the standard one of AWS,
+/// or, for one on this machine, the environment alone. That one takes any
+/// credentials, so where there are none it gets made-up ones, and no profile that
+/// is meant for AWS can come in the way.
 pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(store::http_client())
-        .endpoint_url(endpoint_url);
-    if is_on_this_machine(endpoint_url) {
-        with_fallbacks(loader).load().await
-    } else {
-        loader.load().await
+    if !is_on_this_machine(endpoint_url) {
+        return aws_config::defaults(BehaviorVersion::latest())
+            .http_client(store::http_client())
+            .endpoint_url(endpoint_url)
+            .load()
+            .await;
     }
-}
-
-fn with_fallbacks(loader: ConfigLoader) -> ConfigLoader {
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::new())
         .or_else(Region::from_static("us-east-1"));
-    let provider_config = ProviderConfig::default().with_http_client(store::http_client());
-    let profile = ProfileFileCredentialsProvider::builder().configure(&provider_config);
     let anyone = Credentials::new("local", "local", None, None, "local endpoint");
     let credentials = CredentialsProviderChain::first_try(
         "Environment",
         EnvironmentVariableCredentialsProvider::new(),
     )
-    .or_else("Profile", profile.build())
     .or_else("LocalEndpoint", anyone);
-    loader.region(region).credentials_provider(credentials)
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(store::http_client())
+        .region(region.region().await)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(endpoint_url)
+        .build()
 }

@@ -130,6 +130,18 @@ async fn cargo_run_serves_the_tutorials_user_and_says_where() {
 }
 
 #[tokio::test]
+async fn an_aws_configuration_that_does_not_work_is_no_hindrance() {
+    let mut command = user_service(&["--port", "0"]);
+    command.envs([
+        ("AWS_PROFILE", "missing"),
+        ("AWS_CONFIG_FILE", "/nowhere"),
+        ("AWS_REGION", "mars-1"),
+    ]);
+    let service = Running::start(command).await;
+    assert_eq!(service.get("/users/1").await.0, 200);
+}
+
+#[tokio::test]
 async fn ctrl_c_and_sigterm_stop_it_cleanly() {
     for signal in ["-INT", "-TERM"] {
         let mut service = Running::start(user_service(&["--port", "0"])).await;

@@ -6,6 +6,7 @@ mod bad_input;
 mod binaries;
 mod create;
 mod delete;
+mod documents;
 mod events;
 mod get;
 mod harness;

@@ -1,0 +1,259 @@
+//! What a client may write of a user, and every rule about it.
+
+use serde_dynamo::AttributeValue;
+use serde_json::value::RawValue;
+use validator::{Validate, ValidationError};
+
+use super::{ATTRIBUTES, UserId};
+use crate::{
+    error::{Error, FieldError, FieldErrors, Place},
+    json::{self, Json, Members},
+};
+
+/// Compact JSON of `metadata`, in bytes.
+const MAX_METADATA_BYTES: usize = 64 * 1024;
+/// Containers inside each other in `metadata`, itself included.
+const MAX_METADATA_DEPTH: usize = 20;
+
+/// What a client may write of a user. It exists only where every rule holds.
+#[derive(Clone, Debug)]
+pub struct UserInput {
+    name: String,
+    email: String,
+    phone: Option<String>,
+    metadata: Option<AttributeValue>,
+}
+
+impl UserInput {
+    /// Reads the body of a `POST`: the `userId` it asks for, if any, and the user.
+    ///
+    /// # Errors
+    /// [`Error::MalformedJson`], or [`Error::InvalidUser`] with all that is wrong.
+    pub fn for_creation(body: &[u8]) -> Result<(Option<UserId>, Self), Error> {
+        Self::parse(body, UserId::for_creation)
+    }
+
+    /// Reads the body of a `PUT` to the user `addressed`. A `userId` in it must
+    /// be the same.
+    ///
+    /// # Errors
+    /// As [`UserInput::for_creation`].
+    pub fn for_replacement(body: &[u8], addressed: &UserId) -> Result<Self, Error> {
+        let (_, input) = Self::parse(body, |text| {
+            (text == addressed.as_str())
+                .then(|| addressed.clone())
+                .ok_or("must be the userId that the request addresses, or left out")
+        })?;
+        Ok(input)
+    }
+
+    fn parse(
+        body: &[u8],
+        user_id: impl FnOnce(String) -> Result<UserId, &'static str>,
+    ) -> Result<(Option<UserId>, Self), Error> {
+        let mut fields = Fields::read(body)?;
+        let user_id = fields.optional_string("userId").and_then(|text| {
+            user_id(text)
+                .map_err(|message| fields.reject("userId", message))
+                .ok()
+        });
+        let draft = Draft {
+            name: fields.string("name").map(|name| name.trim().to_owned()),
+            email: fields.string("email"),
+            phone: fields.optional_string("phone"),
+        };
+        let metadata = fields.metadata();
+        fields.check(&draft);
+        match (draft.name, draft.email) {
+            (Some(name), Some(email)) if fields.errors.is_empty() => {
+                let phone = draft.phone;
+                let input = Self {
+                    name,
+                    email,
+                    phone,
+                    metadata,
+                };
+                Ok((user_id, input))
+            }
+            _ => Err(fields.errors.into()),
+        }
+    }
+
+    /// Every attribute that a client may write, with its value, or `None` where
+    /// the client left it out.
+    pub fn into_attributes(self) -> [(&'static str, Option<AttributeValue>); 4] {
+        [
+            ("name", Some(AttributeValue::S(self.name))),
+            ("email", Some(AttributeValue::S(self.email))),
+            ("phone", self.phone.map(AttributeValue::S)),
+            ("metadata", self.metadata),
+        ]
+    }
+}
+
+/// The strings that a client sends for a user, before the rules.
+#[derive(Validate)]
+struct Draft {
+    #[validate(
+        length(min = 1, max = 200, message = "must be 1 to 200 characters"),
+        custom(function = "no_control_characters")
+    )]
+    name: Option<String>,
+    #[validate(
+        length(max = 254, message = "must be at most 254 characters"),
+        email(message = "must be an email address, such as ada@example.com"),
+        custom(function = "no_space_or_control_characters")
+    )]
+    email: Option<String>,
+    #[validate(custom(function = "e164"))]
+    phone: Option<String>,
+}
+
+fn no_control_characters(text: &str) -> Result<(), ValidationError> {
+    rule(
+        !text.contains(char::is_control),
+        "must not hold control characters",
+    )
+}
+
+// `email` lets anything stand before a domain in brackets: `a@\n[127.0.0.1]`.
+fn no_space_or_control_characters(text: &str) -> Result<(), ValidationError> {
+    let forbidden = |c: char| c.is_control() || c.is_whitespace();
+    rule(
+        !text.contains(forbidden),
+        "must not hold spaces or control characters",
+    )
+}
+
+/// The international form of ITU-T E.164: a plus and at most 15 digits.
+fn e164(text: &str) -> Result<(), ValidationError> {
+    let number = text.strip_prefix('+').is_some_and(|digits| {
+        (2..=15).contains(&digits.len())
+            && digits.bytes().all(|digit| digit.is_ascii_digit())
+            && !digits.starts_with('0')
+    });
+    rule(
+        number,
+        "must be a phone number in E.164 form, such as +14155550123",
+    )
+}
+
+fn rule(holds: bool, message: &'static str) -> Result<(), ValidationError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ValidationError::new("rule").with_message(message.into()))
+    }
+}
+
+/// The members of a body, and what has been found wrong with them.
+struct Fields<'a> {
+    members: Members<'a>,
+    errors: FieldErrors,
+}
+
+impl<'a> Fields<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, Error> {
+        let malformed = |message: &str| Error::MalformedJson(message.to_owned());
+        if body.starts_with(b"\xEF\xBB\xBF") {
+            return Err(malformed(
+                "it begins with a byte-order mark; send UTF-8 without one",
+            ));
+        }
+        let text = std::str::from_utf8(body).map_err(|error| {
+            Error::MalformedJson(format!(
+                "it is not UTF-8 from byte {} on",
+                error.valid_up_to()
+            ))
+        })?;
+        if text.trim_ascii().is_empty() {
+            return Err(malformed("it is empty; send a JSON object"));
+        }
+        let syntax = |error: serde_json::Error| Error::MalformedJson(error.to_string());
+        let body: &RawValue = serde_json::from_str(text).map_err(syntax)?;
+        if !body.get().starts_with('{') {
+            let message = format!("must be an object, not {}", json::kind(body));
+            return Err(Error::InvalidUser(vec![FieldError::new("", message)]));
+        }
+        let members: Members<'_> = serde_json::from_str(body.get()).map_err(syntax)?;
+        let mut errors = FieldErrors::default();
+        let (names, repeated) = members.names();
+        for name in repeated {
+            errors.push(Place::Member(&Place::Body, name), "is given more than once");
+        }
+        for name in names {
+            let message = match name {
+                "userId" | "name" | "email" | "phone" | "metadata" => continue,
+                "version" | "createdAt" | "updatedAt" => "is kept by the service; leave it out",
+                _ => "is not a field of a user; leave it out",
+            };
+            errors.push(Place::Member(&Place::Body, name), message);
+        }
+        Ok(Self { members, errors })
+    }
+
+    fn reject(&mut self, name: &str, message: impl Into<String>) {
+        self.errors.push(Place::Member(&Place::Body, name), message);
+    }
+
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.members
+            .0
+            .iter()
+            .find(|(member, _)| member == name)
+            .map(|(_, raw)| *raw)
+    }
+
+    /// The member `name`; null counts as left out.
+    fn optional(&self, name: &str) -> Option<&'a RawValue> {
+        self.get(name).filter(|raw| raw.get() != "null")
+    }
+
+    fn string(&mut self, name: &str) -> Option<String> {
+        let text = self
+            .get(name)
+            .ok_or_else(|| String::from("is required"))
+            .and_then(json::string);
+        text.map_err(|message| self.reject(name, message)).ok()
+    }
+
+    fn optional_string(&mut self, name: &str) -> Option<String> {
+        self.optional(name)?;
+        self.string(name)
+    }
+
+    fn metadata(&mut self) -> Option<AttributeValue> {
+        let raw = self.optional("metadata")?;
+        if !raw.get().starts_with('{') {
+            self.reject(
+                "metadata",
+                format!("must be an object, not {}", json::kind(raw)),
+            );
+            return None;
+        }
+        let metadata = json::attribute_value(
+            raw,
+            Place::Member(&Place::Body, "metadata"),
+            MAX_METADATA_DEPTH,
+            &mut self.errors,
+        );
+        let bytes = serde_json::to_vec(&Json(&metadata)).map_or(0, |json| json.len());
+        if bytes > MAX_METADATA_BYTES {
+            self.reject("metadata", "must be at most 64 KiB of JSON");
+        }
+        Some(metadata)
+    }
+
+    /// Adds what `draft` breaks, in the order of the fields.
+    fn check(&mut self, draft: &Draft) {
+        let Err(broken) = draft.validate() else {
+            return;
+        };
+        let broken = broken.field_errors();
+        for name in ATTRIBUTES {
+            for error in broken.get(name).into_iter().copied().flatten() {
+                self.reject(name, error.to_string());
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The documents beside the code say what the code does.
+
+use std::collections::BTreeSet;
+
+const README: &str = include_str!("../../README.md");
+const OPENAPI: &str = include_str!("../../openapi.yaml");
+const ERRORS: &str = include_str!("../../src/error.rs");
+
+#[test]
+fn every_error_code_is_in_the_code_the_readme_and_the_contract() {
+    let code = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let in_code = ERRORS.split("pub fn code(&self)").nth(1).unwrap();
+    let in_code = in_code.split("    }\n\n").next().unwrap();
+    let in_code: BTreeSet<&str> = in_code.split('"').skip(1).step_by(2).collect();
+    assert!(
+        in_code.len() > 10 && in_code.iter().all(|text| code(text)),
+        "{in_code:?}"
+    );
+
+    let rows = README.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter_map(|row| row.split_once("` | ").map(|(name, _)| name));
+    let in_readme: BTreeSet<&str> = rows.filter(|name| code(name)).collect();
+    assert_eq!(in_readme, in_code);
+
+    let enumeration = OPENAPI.split("    ErrorCode:\n").nth(1).unwrap();
+    let enumeration = enumeration.split("    Problem:\n").next().unwrap();
+    let names = enumeration
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- "));
+    assert_eq!(names.collect::<BTreeSet<_>>(), in_code);
+}
