@@ -39,6 +39,7 @@ use user_service::{
 use uuid::Uuid;
 
 use crate::{
+    contract,
     runtime_api::{Outcome, RuntimeApi, Sandbox},
     store_proxy::StoreProxy,
 };
@@ -164,13 +165,16 @@ impl Service {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).unwrap();
+        let method = request.method().to_string();
         let (parts, body) = self.client.request(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        };
+        contract::check(&method, path, &answer);
+        answer
     }
 
     /// Sends an event to the function as it is. Only through Lambda.

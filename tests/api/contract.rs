@@ -1,0 +1,344 @@
+//! `openapi.yaml` and the service agree, both ways: the harness holds every
+//! answer that any test receives against the document, and the tests here meet
+//! every operation and status in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use jsonschema::Validator;
+use lambda_http::http::{HeaderName, Method};
+use serde_json::{Map, Value, json};
+
+use crate::harness::{Answer, Service, Setup, ada, some_id};
+
+static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
+    let document = serde_saphyr::from_str(include_str!("../../openapi.yaml")).unwrap();
+    Contract::new(document)
+});
+
+/// Header fields that any answer may have, documented or not: those that the
+/// description of the API names for all answers, and those of HTTP and CORS.
+const OF_EVERY_ANSWER: [&str; 6] = [
+    "cache-control",
+    "content-length",
+    "content-type",
+    "date",
+    "vary",
+    "x-content-type-options",
+];
+
+/// Checks `answer` to a request against the document.
+///
+/// What no document can list is left to the tests of it: a path that is in none
+/// (404), and a method that its path does not have (405).
+#[track_caller]
+pub fn check(method: &str, path: &str, answer: &Answer) {
+    let Some(item) = CONTRACT.path_item(path) else {
+        assert_eq!(answer.status, 404, "{method} {path}: {answer:#?}");
+        return CONTRACT.check_problem(answer);
+    };
+    let Some(responses) = CONTRACT
+        .operations
+        .get(&(item, method.to_lowercase()))
+        .filter(|_| method == method.to_uppercase())
+    else {
+        assert!(
+            [400, 405].contains(&answer.status.as_u16()),
+            "{method} {path}: {answer:#?}"
+        );
+        return CONTRACT.check_problem(answer);
+    };
+    let response = responses.get(answer.status.as_str());
+    let response =
+        response.unwrap_or_else(|| panic!("no such status of {method} {item}: {answer:#?}"));
+    response.check(answer, method == "HEAD");
+}
+
+struct Contract {
+    document: Value,
+    /// The answers of each operation (path, method in lower case), by status.
+    operations: BTreeMap<(&'static str, String), BTreeMap<String, Response>>,
+}
+
+struct Response {
+    headers: BTreeMap<String, Header>,
+    /// Media type and schema; none for an answer without a body.
+    content: Option<(String, Validator)>,
+}
+
+struct Header {
+    is_required: bool,
+    schema: Validator,
+}
+
+impl Contract {
+    fn new(document: Value) -> Self {
+        let mut document = document;
+        nullable_as_json_schema_says_it(&mut document);
+        let mut contract = Self {
+            document,
+            operations: BTreeMap::new(),
+        };
+        for (path, item) in contract.object("/paths").clone() {
+            let path: &'static str = path.leak();
+            for (method, operation) in item.as_object().unwrap() {
+                let Some(responses) = operation.get("responses") else {
+                    continue;
+                };
+                let responses = responses.as_object().unwrap().iter();
+                let responses = responses
+                    .map(|(status, response)| (status.clone(), contract.response(response)));
+                let responses = responses.collect();
+                contract
+                    .operations
+                    .insert((path, method.clone()), responses);
+            }
+        }
+        contract
+    }
+
+    fn object(&self, pointer: &str) -> &Map<String, Value> {
+        self.document
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .unwrap()
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value.get("$ref") {
+            Some(reference) => {
+                let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+                self.document.pointer(pointer).unwrap()
+            }
+            None => value,
+        }
+    }
+
+    fn schema(&self, schema: &Value) -> Validator {
+        let schema = json!({ "allOf": [schema], "components": self.document["components"] });
+        let options = jsonschema::draft4::options();
+        options
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap()
+    }
+
+    fn response(&self, response: &Value) -> Response {
+        let response = self.resolve(response);
+        let entries = |name: &str| {
+            response
+                .get(name)
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+        };
+        let headers = entries("headers").map(|(name, header)| {
+            let header = self.resolve(header);
+            let is_required = header["required"] == true;
+            (
+                name.to_lowercase(),
+                Header {
+                    is_required,
+                    schema: self.schema(&header["schema"]),
+                },
+            )
+        });
+        let content = entries("content");
+        let mut content =
+            content.map(|(name, media_type)| (name.clone(), self.schema(&media_type["schema"])));
+        let response = Response {
+            headers: headers.collect(),
+            content: content.next(),
+        };
+        assert!(
+            content.next().is_none(),
+            "the service has one media type for each answer"
+        );
+        response
+    }
+
+    /// The path in the document that `path`, of a request, is an instance of.
+    fn path_item(&self, path: &str) -> Option<&'static str> {
+        let path = path.split('?').next().unwrap();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let paths = self.operations.keys().map(|(path, _)| *path);
+        paths.into_iter().find(|template| {
+            let (template, path) = (template.split('/'), path.split('/'));
+            template.clone().count() == path.clone().count()
+                && template.zip(path).all(|(template, segment)| {
+                    template == segment || (template.starts_with('{') && !segment.is_empty())
+                })
+        })
+    }
+
+    #[track_caller]
+    fn check_problem(&self, answer: &Answer) {
+        if !answer.body.is_empty() {
+            let schema = self.schema(&json!({ "$ref": "#/components/schemas/Problem" }));
+            conforms(&schema, &answer.json(), answer);
+        }
+    }
+}
+
+impl Response {
+    #[track_caller]
+    fn check(&self, answer: &Answer, is_head: bool) {
+        for (name, header) in &self.headers {
+            match answer.headers.get(name) {
+                Some(value) => {
+                    let text = value.to_str().unwrap();
+                    let number = text.parse::<i64>().map(Value::from);
+                    let conforms = header.schema.is_valid(&json!(text))
+                        || number.is_ok_and(|number| header.schema.is_valid(&number));
+                    assert!(conforms, "{name} of {answer:#?}");
+                }
+                None => assert!(!header.is_required, "{name} is missing in {answer:#?}"),
+            }
+        }
+        for name in answer.headers.keys().map(HeaderName::as_str) {
+            let documented = self.headers.contains_key(name)
+                || OF_EVERY_ANSWER.contains(&name)
+                || name.starts_with("access-control-")
+                || is_head;
+            assert!(documented, "{name} is not in the document: {answer:#?}");
+        }
+        match &self.content {
+            _ if is_head => assert_eq!(answer.body, "", "{answer:#?}"),
+            None => assert_eq!(
+                (answer.body.as_str(), answer.header("content-type")),
+                ("", ""),
+                "{answer:#?}"
+            ),
+            Some((media_type, schema)) => {
+                assert_eq!(answer.header("content-type"), media_type, "{answer:#?}");
+                conforms(schema, &answer.json(), answer);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn conforms(schema: &Validator, body: &Value, answer: &Answer) {
+    let errors: Vec<String> = schema
+        .iter_errors(body)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?} in {answer:#?}");
+}
+
+/// OpenAPI 3.0 says `nullable: true` where JSON Schema adds "null" to the types.
+fn nullable_as_json_schema_says_it(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if object.remove("nullable") == Some(Value::Bool(true)) {
+                let types = json!([object["type"], "null"]);
+                object.insert("type".into(), types);
+            }
+            object
+                .values_mut()
+                .for_each(nullable_as_json_schema_says_it);
+        }
+        Value::Array(values) => values.iter_mut().for_each(nullable_as_json_schema_says_it),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn every_path_of_the_document_routes_and_has_its_methods() {
+    let service = Service::start().await;
+    let mut methods = BTreeMap::<&str, BTreeSet<String>>::new();
+    for (path, method) in CONTRACT.operations.keys() {
+        methods
+            .entry(path)
+            .or_default()
+            .insert(method.to_uppercase());
+    }
+    for (path, methods) in methods {
+        let instance = path.replace("{userId}", "7");
+        let options = service
+            .send(Method::OPTIONS, &instance, &[], "")
+            .await
+            .has_status(204);
+        let allowed: BTreeSet<String> = options
+            .header("allow")
+            .split(", ")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+}
+
+/// One request for each way in which an operation can end.
+#[tokio::test]
+async fn every_operation_and_status_of_the_document_is_met() {
+    let service = Service::start().await;
+    let without_table = Setup {
+        without_table: true,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let mut met = BTreeSet::new();
+    for ((template, method), responses) in &CONTRACT.operations {
+        for status in responses.keys() {
+            let id = some_id();
+            let mut user = ada();
+            let has_user = !matches!(status.as_str(), "201" | "404");
+            if has_user {
+                user["userId"] = json!(id);
+                let _ = service.post("/users", &user).await.has_status(201);
+            }
+            // The path with the user in it, whichever way it is named.
+            let one = match *template {
+                "/users" if method == "post" => "/users".to_owned(),
+                "/users" => format!("/users?userId={id}"),
+                path => path.replace("{userId}", &id),
+            };
+            let too_long = "x".repeat(9000);
+            let mut headers = vec![("content-type", "application/json")];
+            let mut body = user.to_string();
+            let mut path = one.clone();
+            match status.as_str() {
+                "201" if method == "put" => headers.push(("if-none-match", "*")),
+                "304" => headers.push(("if-none-match", "*")),
+                "400" if method == "post" => body = String::from("{}"),
+                "400" => path = one.replace(&id, "%00"),
+                "412" => headers.push(("if-match", "\"9\"")),
+                "413" => body = " ".repeat(300 * 1024),
+                "414" if *template == "/users" => path = format!("/users?x={too_long}"),
+                "414" => path = format!("/users/{too_long}"),
+                "415" => headers[0].1 = "text/plain",
+                _ => {}
+            }
+            let service = if status == "500" {
+                &without_table
+            } else {
+                &service
+            };
+            let method_name = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let body = if ["post", "put"].contains(&method.as_str()) {
+                body
+            } else {
+                String::new()
+            };
+            let answer = service.send(method_name, &path, &headers, body).await;
+            if answer.status.as_str() == status {
+                met.insert((*template, method.clone(), status.clone()));
+            }
+        }
+    }
+    let documented = CONTRACT
+        .operations
+        .iter()
+        .flat_map(|((path, method), responses)| {
+            responses
+                .keys()
+                .map(move |status| (*path, method.clone(), status.clone()))
+        });
+    let missed: Vec<_> = documented
+        .filter(|documented| !met.contains(documented))
+        .collect();
+    assert!(missed.is_empty(), "{missed:#?}");
+}
