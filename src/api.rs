@@ -85,6 +85,8 @@ impl Api {
             Route::ReplaceUser(user_id) => self.replace_user(request, store, user_id).await,
             Route::DeleteUser(user_id) => delete_user(request, store, &user_id).await,
             Route::Options(methods) => Ok(response::options(methods)),
+            #[cfg(feature = "docs")]
+            Route::GetDocument(document) => document.answer(request),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::{
     api::Api,
     request::{BasePath, Query, Request},
     response::Response,
+    router::Resource,
 };
 
 /// Answers one event of API Gateway: a REST proxy event, or an HTTP API event
@@ -201,9 +202,8 @@ impl Location {
             prefixes.splice(0..0, both);
         }
         let before = prefixes.iter().find(|prefix| {
-            let path = path.strip_prefix(prefix.as_str());
-            let rest = path.and_then(|path| path.strip_prefix("/users"));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            let rest = path.strip_prefix(prefix.as_str());
+            rest.is_some_and(|rest| Resource::find(rest).is_some())
         });
         let before = before.map_or("", String::as_str);
         let path = &path[before.len()..];

@@ -26,6 +26,7 @@
 //! - [`error`][]: every way to fail.
 //! - [`response`][]: the one place that makes answers.
 //! - [`log`][]: where lines go, and what never gets into one.
+//! - `docs` (feature `docs`): the contract and its page.
 //! - `local` (feature `local`): this machine's gateway and embedded DynamoDB.
 //!
 //! # What always holds
@@ -42,6 +43,8 @@
 //! - Every write states its condition to DynamoDB.
 
 pub mod api;
+#[cfg(feature = "docs")]
+pub mod docs;
 pub mod error;
 pub mod event;
 pub mod json;

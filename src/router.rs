@@ -3,6 +3,8 @@
 use lambda_http::http::Method;
 use percent_encoding::percent_decode_str;
 
+#[cfg(feature = "docs")]
+use crate::docs::Document;
 use crate::{
     error::Error,
     request::{Query, invalid_parameter},
@@ -16,12 +18,19 @@ pub enum Resource<'a> {
     Users,
     /// `/users/{userId}`, still percent-encoded.
     User(&'a str),
+    /// The contract or its page.
+    #[cfg(feature = "docs")]
+    Docs(Document),
 }
 
 impl<'a> Resource<'a> {
     /// The resource at `path`. One slash at the end makes no difference, as it
     /// makes none to API Gateway.
     pub fn find(path: &'a str) -> Option<Self> {
+        #[cfg(feature = "docs")]
+        if let Some(document) = Document::find(path) {
+            return Some(Self::Docs(document));
+        }
         let path = path.strip_suffix('/').unwrap_or(path);
         let (before, after) = path
             .strip_prefix('/')?
@@ -41,6 +50,8 @@ impl<'a> Resource<'a> {
         match self {
             Self::Users => "/users",
             Self::User(_) => "/users/{userId}",
+            #[cfg(feature = "docs")]
+            Self::Docs(document) => document.template(),
         }
     }
 
@@ -61,9 +72,13 @@ impl<'a> Resource<'a> {
             Method::DELETE,
             Method::OPTIONS,
         ];
+        #[cfg(feature = "docs")]
+        const DOCS: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
         match self {
             Self::Users => USERS,
             Self::User(_) => USER,
+            #[cfg(feature = "docs")]
+            Self::Docs(_) => DOCS,
         }
     }
 }
@@ -83,6 +98,9 @@ pub enum Route {
     DeleteUser(UserId),
     /// `OPTIONS` of a resource: the methods it has.
     Options(&'static [Method]),
+    /// `GET` of the contract or its page.
+    #[cfg(feature = "docs")]
+    GetDocument(Document),
 }
 
 impl Route {
@@ -92,33 +110,45 @@ impl Route {
     /// [`Error::MethodNotAllowed`], and [`Error::InvalidParameter`] where the
     /// `userId` is missing or cannot be one.
     pub fn find(method: &Method, resource: Resource<'_>, query: &Query) -> Result<Self, Error> {
-        match (method, resource) {
-            (&Method::OPTIONS, _) => Ok(Self::Options(resource.methods())),
-            (&Method::GET | &Method::HEAD, Resource::Users) if !query.contains("userId") => {
-                Ok(Self::ListUsers)
-            }
-            (&Method::POST, Resource::Users) if query.contains("userId") => Err(invalid_parameter(
-                "userId",
-                "is not for POST; send the userId in the body, or use PUT",
-            )),
-            (&Method::POST, Resource::Users) => Ok(Self::CreateUser),
-            (&Method::GET | &Method::HEAD, _) => user_id(resource, query).map(Self::GetUser),
-            (&Method::PUT, _) => user_id(resource, query).map(Self::ReplaceUser),
-            (&Method::DELETE, _) => user_id(resource, query).map(Self::DeleteUser),
-            // RFC 9110 section 15.5.6: the answer must name the methods there are.
-            (_, _) => Err(Error::MethodNotAllowed(resource.methods())),
+        if method == Method::OPTIONS {
+            return Ok(Self::Options(resource.methods()));
+        }
+        // RFC 9110 section 15.5.6: the answer must name the methods there are.
+        let not_allowed = Err(Error::MethodNotAllowed(resource.methods()));
+        match resource {
+            Resource::Users => match *method {
+                Method::GET | Method::HEAD if !query.contains("userId") => Ok(Self::ListUsers),
+                Method::GET | Method::HEAD => addressed_by(query).map(Self::GetUser),
+                Method::POST if query.contains("userId") => Err(invalid_parameter(
+                    "userId",
+                    "is not for POST; send the userId in the body, or use PUT",
+                )),
+                Method::POST => Ok(Self::CreateUser),
+                Method::PUT => addressed_by(query).map(Self::ReplaceUser),
+                Method::DELETE => addressed_by(query).map(Self::DeleteUser),
+                _ => not_allowed,
+            },
+            Resource::User(segment) => match *method {
+                Method::GET | Method::HEAD => user_id(percent_decode(segment)).map(Self::GetUser),
+                Method::PUT => user_id(percent_decode(segment)).map(Self::ReplaceUser),
+                Method::DELETE => user_id(percent_decode(segment)).map(Self::DeleteUser),
+                _ => not_allowed,
+            },
+            #[cfg(feature = "docs")]
+            Resource::Docs(document) => match *method {
+                Method::GET | Method::HEAD => Ok(Self::GetDocument(document)),
+                _ => not_allowed,
+            },
         }
     }
 }
 
-fn user_id(resource: Resource<'_>, query: &Query) -> Result<UserId, Error> {
-    let text = match resource {
-        Resource::User(segment) => percent_decode(segment),
-        Resource::Users => match query.get("userId")? {
-            Some(value) => Ok(value.to_owned()),
-            None => Err("is required"),
-        },
-    };
+/// The user that `?userId=` names.
+fn addressed_by(query: &Query) -> Result<UserId, Error> {
+    user_id(query.get("userId")?.map(str::to_owned).ok_or("is required"))
+}
+
+fn user_id(text: Result<String, &'static str>) -> Result<UserId, Error> {
     text.and_then(UserId::for_lookup)
         .map_err(|message| invalid_parameter("userId", message))
 }

@@ -166,6 +166,7 @@ fn print_greeting(address: SocketAddr, kept: &str, has_user_1: bool) {
          -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
     );
     println!("  curl {url}/users");
+    println!("\nOr read and try the API at {url}/docs");
     println!("\nCtrl-C stops it.");
 }
 

@@ -99,7 +99,7 @@ pub fn proxy_event(parts: &Parts, body: &Bytes) -> Value {
     let resource = Resource::find(path);
     let path_parameters = match resource {
         Some(Resource::User(user_id)) => json!({ "userId": user_id }),
-        Some(Resource::Users) | None => Value::Null,
+        Some(Resource::Users | Resource::Docs(_)) | None => Value::Null,
     };
     let resource = resource.map_or("/{proxy+}", Resource::template);
     let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());

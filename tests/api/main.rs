@@ -7,6 +7,7 @@ mod binaries;
 mod contract;
 mod create;
 mod delete;
+mod docs;
 mod documents;
 mod events;
 mod get;

@@ -1,0 +1,145 @@
+//! The contract, and a page to read and try it on (feature `docs`).
+//!
+//! The page is Swagger UI, from assets in the binary: it asks no other host.
+
+use std::sync::{Arc, LazyLock};
+
+use lambda_http::http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY},
+};
+use serde_json::{Value, json};
+
+use crate::{error::Error, request::Request, response::Response};
+
+/// What this module serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// `/`: leads to the page.
+    Start,
+    /// `/docs`: the page.
+    Page,
+    /// The page's style sheet.
+    Style,
+    /// Swagger UI.
+    Script,
+    /// What starts Swagger UI.
+    Initializer,
+    /// `/openapi.json`: the contract.
+    OpenApiJson,
+    /// `/openapi.yaml`: the contract.
+    OpenApiYaml,
+}
+
+/// Only what this service serves itself, and the small pictures in its style sheet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+/// The contract without what is for API Gateway alone.
+static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
+    let document = serde_saphyr::from_str(include_str!("../openapi.yaml"));
+    let mut document = document.expect("the tests read this very document");
+    remove_gateway_extensions(&mut document);
+    document
+});
+
+impl Document {
+    /// The document at `path`.
+    pub fn find(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" | "/docs/" => Self::Start,
+            "/docs" => Self::Page,
+            "/docs/swagger-ui.css" => Self::Style,
+            "/docs/swagger-ui-bundle.js" => Self::Script,
+            "/docs/initializer.js" => Self::Initializer,
+            "/openapi.json" => Self::OpenApiJson,
+            "/openapi.yaml" => Self::OpenApiYaml,
+            _ => return None,
+        })
+    }
+
+    /// The path of it, for the log.
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Start => "/",
+            Self::Page => "/docs",
+            Self::Style | Self::Script | Self::Initializer => "/docs/{asset}",
+            Self::OpenApiJson => "/openapi.json",
+            Self::OpenApiYaml => "/openapi.yaml",
+        }
+    }
+
+    /// The answer to a `GET` of it.
+    ///
+    /// # Errors
+    /// [`Error::RouteNotFound`] where Swagger UI has no such asset.
+    pub fn answer(self, request: &Request) -> Result<Response, Error> {
+        let (content_type, body) = match self {
+            Self::Start => return Ok(redirect(format!("{}/docs", request.mount))),
+            Self::Page => (
+                "text/html; charset=utf-8",
+                include_str!("docs/index.html").to_owned(),
+            ),
+            Self::Style => ("text/css; charset=utf-8", swagger_ui("swagger-ui.css")?),
+            Self::Script => (
+                "text/javascript; charset=utf-8",
+                swagger_ui("swagger-ui-bundle.js")?,
+            ),
+            Self::Initializer => (
+                "text/javascript; charset=utf-8",
+                include_str!("docs/initializer.js").to_owned(),
+            ),
+            Self::OpenApiJson => ("application/json", contract(request).to_string()),
+            Self::OpenApiYaml => {
+                let yaml = serde_saphyr::to_string(&contract(request));
+                ("application/yaml", yaml.map_err(|_| Error::RouteNotFound)?)
+            }
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        Ok(response)
+    }
+}
+
+fn redirect(location: String) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn swagger_ui(asset: &str) -> Result<String, Error> {
+    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
+    let file = utoipa_swagger_ui::serve(asset, config).ok().flatten();
+    let text = file.and_then(|file| String::from_utf8(file.bytes.into_owned()).ok());
+    text.ok_or(Error::RouteNotFound)
+}
+
+/// The contract, with the address at which the client has found it.
+fn contract(request: &Request) -> Value {
+    let mut contract = CONTRACT.clone();
+    let url = if request.mount.is_empty() {
+        "/"
+    } else {
+        &request.mount
+    };
+    contract["servers"] = json!([{ "url": url }]);
+    contract
+}
+
+fn remove_gateway_extensions(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|name, _| !name.starts_with("x-amazon-apigateway-"));
+            object.values_mut().for_each(remove_gateway_extensions);
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_gateway_extensions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
