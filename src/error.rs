@@ -267,7 +267,12 @@ impl fmt::Display for Error {
             Self::InvalidHeader { name, message } => write!(f, "{name} {message}"),
             Self::InvalidParameter(errors) | Self::InvalidUser(errors) => match errors.as_slice() {
                 [error] => write!(f, "{error}"),
-                [error, rest @ ..] => write!(f, "{error}; and {} more, see errors", rest.len()),
+                [error, rest @ ..] if errors.len() < MOST_FIELD_ERRORS => {
+                    write!(f, "{error}; and {} more, see errors", rest.len())
+                }
+                [error, rest @ ..] => {
+                    write!(f, "{error}; and at least {} more, see errors", rest.len())
+                }
                 [] => f.write_str("The request is not valid"),
             },
             Self::RouteNotFound => {

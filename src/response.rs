@@ -169,18 +169,12 @@ impl AllowedOrigins {
             ["*"] => Ok(Self::Any),
             origins => {
                 let origins = origins.iter().map(|origin| {
-                    let authority = origin.split_once("://").map(|(_, authority)| authority);
-                    authority
-                        .filter(|authority| {
-                            !authority.is_empty() && !authority.contains(['/', '*'])
-                        })
-                        .and_then(|_| origin.parse().ok())
-                        .ok_or_else(|| {
-                            format!(
-                                "{origin:?} is not an origin: write it as https://example.com, \
-                                 without a path, or allow all with a single *"
-                            )
-                        })
+                    serialized(origin).ok_or_else(|| {
+                        format!(
+                            "{origin:?} is not an origin: write each as https://example.com, \
+                             without a path, or a single * for all"
+                        )
+                    })
                 });
                 origins.collect::<Result<_, _>>().map(Self::These)
             }
@@ -217,6 +211,23 @@ impl AllowedOrigins {
             );
         }
     }
+}
+
+/// An origin as browsers send it: in lower case, without the scheme's own port
+/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>).
+fn serialized(origin: &str) -> Option<HeaderValue> {
+    let origin = origin.to_ascii_lowercase();
+    let (scheme, authority) = origin.split_once("://")?;
+    let own_port = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => "",
+    };
+    let host = authority.strip_suffix(own_port).unwrap_or(authority);
+    if host.is_empty() || host.contains(['/', '*', '?', '#', '@']) {
+        return None;
+    }
+    format!("{scheme}://{host}").parse().ok()
 }
 
 /// What a page may send: what the service reads, and what signs a request.

@@ -17,7 +17,7 @@ pub use self::input::UserInput;
 use crate::json;
 
 /// The attributes the service knows, in the order in which an answer shows them.
-const ATTRIBUTES: [&str; 8] = [
+const ATTRIBUTES: &[&str] = &[
     "userId",
     "name",
     "email",
@@ -27,6 +27,12 @@ const ATTRIBUTES: [&str; 8] = [
     "createdAt",
     "updatedAt",
 ];
+/// Where the attribute `name` stands among them; those it does not know come last.
+fn rank(name: &str) -> usize {
+    let known = ATTRIBUTES.iter().position(|known| *known == name);
+    known.unwrap_or(ATTRIBUTES.len())
+}
+
 /// A partition key of DynamoDB, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
 pub const MAX_KEY_BYTES: usize = 2048;
@@ -202,10 +208,7 @@ impl User {
 impl Serialize for User {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_by_key(|(name, _)| {
-            let rank = ATTRIBUTES.iter().position(|known| known == name);
-            (rank.unwrap_or(ATTRIBUTES.len()), *name)
-        });
+        entries.sort_by_key(|(name, _)| (rank(name), *name));
         let mut map = serializer.serialize_map(Some(entries.len()))?;
         json::serialize_entries(&mut map, entries)?;
         map.end()

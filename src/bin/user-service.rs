@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::Write,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -25,6 +26,8 @@ use user_service::{
 
 /// How long running requests get to end.
 const TIME_TO_STOP: Duration = Duration::from_secs(5);
+/// After how long it is said that they are waited for.
+const TIME_TO_SAY_SO: Duration = Duration::from_millis(200);
 
 /// Runs the user service on this machine, over an embedded DynamoDB.
 ///
@@ -49,8 +52,18 @@ struct Options {
     #[arg(long)]
     no_sample: bool,
     /// The table of users
-    #[arg(long, value_name = "NAME", default_value = "UserData")]
+    #[arg(long, value_name = "NAME", default_value = "UserData", value_parser = table_name)]
     table: String,
+}
+
+/// The rule of DynamoDB for the name of a table.
+fn table_name(name: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (3..=255).contains(&name.len()) && name.chars().all(allowed) {
+        Ok(name.to_owned())
+    } else {
+        Err("must be 3 to 255 of the characters A-Z a-z 0-9 _ . -".into())
+    }
 }
 
 #[tokio::main]
@@ -77,16 +90,27 @@ async fn run(options: Options) -> Result<(), String> {
     let origins =
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
     let (store, kept) = open_store(&options).await?;
-    print_greeting(address, &kept, has_user_1(&store).await);
+    say(&greeting(address, &kept, has_user_1(&store).await));
     let api = Api::new(store, SystemTime::now, origins, BasePath::default());
     let served = gateway::serve(listener, gateway::invoke(api), stop());
     tokio::select! {
         served = served => served.map_err(|error| error.to_string())?,
-        // A client that holds its connection open does not hold up the end.
-        () = async { stop().await; tokio::time::sleep(TIME_TO_STOP).await } => {}
+        () = out_of_patience() => {}
     }
-    println!("Stopped.");
+    say("Stopped.");
     Ok(())
+}
+
+/// Resolves when running requests have had their time to end, or at a second
+/// signal: a client that holds its connection open does not hold up the end.
+async fn out_of_patience() {
+    stop().await;
+    tokio::time::sleep(TIME_TO_SAY_SO).await;
+    say("Waiting for running requests to end; Ctrl-C again ends them.");
+    tokio::select! {
+        () = stop() => {}
+        () = tokio::time::sleep(TIME_TO_STOP) => {}
+    }
 }
 
 /// The store, and a line that says what it is.
@@ -100,7 +124,9 @@ async fn open_store(options: &Options) -> Result<(UserStore, String), String> {
                     .into(),
             );
         }
-        println!("Connecting to the DynamoDB at {endpoint} ...");
+        dynamodb::check_endpoint(&endpoint)
+            .map_err(|error| format!("AWS_ENDPOINT_URL_DYNAMODB: {error}"))?;
+        say(&format!("Connecting to the DynamoDB at {endpoint} ..."));
         let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, table);
         if dynamodb::is_on_this_machine(&endpoint) {
             let is_new = store
@@ -123,7 +149,7 @@ async fn open_store(options: &Options) -> Result<(UserStore, String), String> {
             "in memory, gone when this stops".into(),
         ),
         Some(file) => {
-            let is_new = !file.exists();
+            let is_new = std::fs::metadata(file).map_or(true, |file| file.len() == 0);
             (
                 EmbeddedDynamoDb::in_file(file).await?,
                 is_new,
@@ -150,24 +176,33 @@ async fn has_user_1(store: &UserStore) -> bool {
     }
 }
 
-fn print_greeting(address: SocketAddr, kept: &str, has_user_1: bool) {
+fn greeting(address: SocketAddr, kept: &str, has_user_1: bool) -> String {
     let url = format!("http://{address}");
-    println!(
-        "user-service {} listens on {url}",
-        env!("CARGO_PKG_VERSION")
-    );
-    println!("Store: {kept}");
-    println!("\nTry:");
-    if has_user_1 {
-        println!("  curl '{url}/users?userId=1'");
-    }
-    println!(
-        "  curl -i {url}/users -H 'Content-Type: application/json' \
-         -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
-    );
-    println!("  curl {url}/users");
-    println!("\nOr read and try the API at {url}/docs");
-    println!("\nCtrl-C stops it.");
+    let read = if has_user_1 {
+        format!("  curl '{url}/users?userId=1'\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "user-service {version} listens on {url}\n\
+         Store: {kept}\n\
+         \n\
+         Try:\n\
+         {read}\
+         \x20 curl -i {url}/users -H 'Content-Type: application/json' \
+         -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'\n\
+         \x20 curl {url}/users\n\
+         \n\
+         Or read and try the API at {url}/docs\n\
+         \n\
+         Ctrl-C stops it.",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Says it on the standard output, if anyone is there to read it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Resolves with the first Ctrl-C or SIGTERM.

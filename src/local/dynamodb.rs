@@ -39,7 +39,9 @@ impl EmbeddedDynamoDb {
     /// A sentence for the person who started it.
     pub async fn in_file(file: &Path) -> Result<Self, String> {
         let shown = file.display();
-        let path = file
+        // A whole path is never one of SQLite's own names, such as `:memory:`.
+        let path = std::path::absolute(file).map_err(|error| format!("{shown}: {error}"))?;
+        let path = path
             .to_str()
             .ok_or_else(|| format!("{shown}: the path is not UTF-8"))?;
         let database = Database::new(path).map_err(|error| format!("{shown}: {error}"))?;
@@ -61,6 +63,21 @@ impl EmbeddedDynamoDb {
     /// Where it listens.
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
+    }
+}
+
+/// Checks that `url` can be the endpoint of a DynamoDB.
+///
+/// # Errors
+/// A sentence for the person who set it.
+pub fn check_endpoint(url: &str) -> Result<(), String> {
+    let uri: Option<Uri> = url.parse().ok();
+    let is_http = |uri: &Uri| ["http", "https"].contains(&uri.scheme_str().unwrap_or_default());
+    match uri.filter(|uri| is_http(uri) && uri.host().is_some_and(|host| !host.is_empty())) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "{url:?} is not a URL such as http://127.0.0.1:8000"
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{
+    error::{ProvideErrorMetadata, SdkError},
     operation::{create_table::CreateTableError, put_item::PutItemError},
     types::{
         AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -40,14 +41,14 @@ impl UserStore {
             {
                 return Ok(false);
             }
-            Err(error) => return Err(chain("the table was not made", &error)),
+            Err(error) => return Err(reason("the table was not made", &error)),
         }
         for _ in 0..100 {
             let call = self.client.describe_table().table_name(&*self.table);
             let output = call
                 .send()
                 .await
-                .map_err(|error| chain("the table was made", &error))?;
+                .map_err(|error| reason("the table was made, and not seen", &error))?;
             let status = output.table().and_then(|table| table.table_status());
             if status == Some(&TableStatus::Active) {
                 return Ok(true);
@@ -75,8 +76,19 @@ impl UserStore {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(chain("the sample user was not stored", &error)),
+                _ => Err(reason("the sample user was not stored", &error)),
             },
         }
+    }
+}
+
+/// `what`, and why: DynamoDB's own words where it has said some.
+fn reason<E>(what: &str, error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{what}: {code}: {message}"),
+        _ => chain(what, error),
     }
 }

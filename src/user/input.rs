@@ -1,10 +1,12 @@
 //! What a client may write of a user, and every rule about it.
 
+use std::collections::BTreeSet;
+
 use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 use validator::{Validate, ValidationError};
 
-use super::{ATTRIBUTES, UserId};
+use super::{ATTRIBUTES, UserId, rank};
 use crate::{
     error::{Error, FieldError, FieldErrors, Place},
     json::{self, Json, Members},
@@ -62,8 +64,9 @@ impl UserInput {
             email: fields.string("email"),
             phone: fields.optional_string("phone"),
         };
-        let metadata = fields.metadata();
         fields.check(&draft);
+        let metadata = fields.metadata();
+        fields.check_names();
         match (draft.name, draft.email) {
             (Some(name), Some(email)) if fields.errors.is_empty() => {
                 let phone = draft.phone;
@@ -81,8 +84,8 @@ impl UserInput {
 
     /// Every attribute that a client may write, with its value, or `None` where
     /// the client left it out.
-    pub fn into_attributes(self) -> [(&'static str, Option<AttributeValue>); 4] {
-        [
+    pub fn into_attributes(self) -> Vec<(&'static str, Option<AttributeValue>)> {
+        vec![
             ("name", Some(AttributeValue::S(self.name))),
             ("email", Some(AttributeValue::S(self.email))),
             ("phone", self.phone.map(AttributeValue::S)),
@@ -149,6 +152,8 @@ fn rule(holds: bool, message: &'static str) -> Result<(), ValidationError> {
 /// The members of a body, and what has been found wrong with them.
 struct Fields<'a> {
     members: Members<'a>,
+    /// The names that have been asked for: those that a user has.
+    known: BTreeSet<&'static str>,
     errors: FieldErrors,
 }
 
@@ -176,27 +181,19 @@ impl<'a> Fields<'a> {
             return Err(Error::InvalidUser(vec![FieldError::new("", message)]));
         }
         let members: Members<'_> = serde_json::from_str(body.get()).map_err(syntax)?;
-        let mut errors = FieldErrors::default();
-        let (names, repeated) = members.names();
-        for name in repeated {
-            errors.push(Place::Member(&Place::Body, name), "is given more than once");
-        }
-        for name in names {
-            let message = match name {
-                "userId" | "name" | "email" | "phone" | "metadata" => continue,
-                "version" | "createdAt" | "updatedAt" => "is kept by the service; leave it out",
-                _ => "is not a field of a user; leave it out",
-            };
-            errors.push(Place::Member(&Place::Body, name), message);
-        }
-        Ok(Self { members, errors })
+        Ok(Self {
+            members,
+            known: BTreeSet::new(),
+            errors: FieldErrors::default(),
+        })
     }
 
     fn reject(&mut self, name: &str, message: impl Into<String>) {
         self.errors.push(Place::Member(&Place::Body, name), message);
     }
 
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
+    fn get(&mut self, name: &'static str) -> Option<&'a RawValue> {
+        self.known.insert(name);
         self.members
             .0
             .iter()
@@ -205,11 +202,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The member `name`; null counts as left out.
-    fn optional(&self, name: &str) -> Option<&'a RawValue> {
+    fn optional(&mut self, name: &'static str) -> Option<&'a RawValue> {
         self.get(name).filter(|raw| raw.get() != "null")
     }
 
-    fn string(&mut self, name: &str) -> Option<String> {
+    fn string(&mut self, name: &'static str) -> Option<String> {
         let text = self
             .get(name)
             .ok_or_else(|| String::from("is required"))
@@ -217,7 +214,7 @@ impl<'a> Fields<'a> {
         text.map_err(|message| self.reject(name, message)).ok()
     }
 
-    fn optional_string(&mut self, name: &str) -> Option<String> {
+    fn optional_string(&mut self, name: &'static str) -> Option<String> {
         self.optional(name)?;
         self.string(name)
     }
@@ -249,11 +246,29 @@ impl<'a> Fields<'a> {
         let Err(broken) = draft.validate() else {
             return;
         };
-        let broken = broken.field_errors();
-        for name in ATTRIBUTES {
-            for error in broken.get(name).into_iter().copied().flatten() {
-                self.reject(name, error.to_string());
+        let mut broken: Vec<_> = broken.field_errors().into_iter().collect();
+        broken.sort_by_key(|(name, _)| rank(name));
+        for (name, errors) in broken {
+            for error in errors {
+                self.reject(&name, error.to_string());
             }
+        }
+    }
+
+    /// Adds the names that are given twice, and those that no user has.
+    fn check_names(&mut self) {
+        let (names, repeated) = self.members.names();
+        for name in repeated {
+            let place = Place::Member(&Place::Body, name);
+            self.errors.push(place, "is given more than once");
+        }
+        for name in names.into_iter().filter(|name| !self.known.contains(name)) {
+            let message = if ATTRIBUTES.contains(&name) {
+                "is kept by the service; leave it out"
+            } else {
+                "is not a field of a user; leave it out"
+            };
+            self.errors.push(Place::Member(&Place::Body, name), message);
         }
     }
 }

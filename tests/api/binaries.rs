@@ -11,7 +11,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     process::{Child, ChildStdout, Command},
 };
 use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
@@ -227,6 +227,7 @@ async fn a_bad_flag_is_exit_code_2() {
         &["--port", "99999"],
         &["--host", "nowhere"],
         &["extra"],
+        &["--table", "x"],
     ] {
         let refused = output(user_service(arguments)).await;
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
@@ -236,6 +237,52 @@ async fn a_bad_flag_is_exit_code_2() {
                 .starts_with("error: ")
         );
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_no_url_is_one_line_and_exit_code_1() {
+    for endpoint in [
+        "localhost:8000",
+        "127.0.0.1:9",
+        "ftp://x",
+        "http://",
+        " ",
+        "garbage",
+    ] {
+        let mut command = user_service(&["--port", "0"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", endpoint);
+        let refused = output(command).await;
+        assert_eq!(refused.status.code(), Some(1), "{endpoint}");
+        let line = one_line(&refused);
+        assert!(
+            line.starts_with("error: AWS_ENDPOINT_URL_DYNAMODB: "),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_does_not_end_it() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut command = user_service(&["--port", &free.port().to_string()]);
+    command.stdout(
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap(),
+    );
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    while TcpStream::connect(free).await.is_err() {
+        assert_eq!(child.try_wait().unwrap(), None, "it has ended");
+        tokio::task::yield_now().await;
+    }
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let uri = format!("http://{free}/users/1").parse().unwrap();
+    assert_eq!(client.get(uri).await.unwrap().status(), 200);
 }
 
 #[tokio::test]

@@ -285,6 +285,32 @@ async fn every_path_of_the_document_routes_and_has_its_methods() {
     }
 }
 
+#[tokio::test]
+async fn the_document_names_every_field_of_a_user() {
+    let service = Service::start().await;
+    let mut user = ada();
+    for (field, value) in [
+        ("userId", json!(some_id())),
+        ("phone", json!("+14155550123")),
+        ("metadata", json!({})),
+    ] {
+        user[field] = value;
+    }
+    let names = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+    };
+    let created = service.post("/users", &user).await.has_status(201).json();
+    let schemas = &CONTRACT.document["components"]["schemas"];
+    assert_eq!(names(&schemas["User"]["properties"]), names(&created));
+    assert_eq!(names(&schemas["NewUser"]["properties"]), names(&user));
+    assert_eq!(names(&schemas["UserInput"]["properties"]), names(&user));
+}
+
 /// One request for each way in which an operation can end.
 #[tokio::test]
 async fn every_operation_and_status_of_the_document_is_met() {

@@ -296,6 +296,30 @@ async fn all_that_is_wrong_with_a_body_comes_in_one_answer() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_known_fields_comes_before_a_crowd_of_unknown_ones() {
+    let service = Service::start().await;
+    let mut body = serde_json::Map::new();
+    for number in 0..300 {
+        body.insert(format!("a{number}"), json!(1));
+    }
+    body.insert("email".into(), json!("nobody"));
+    let refused = service
+        .post("/users", &json!(body))
+        .await
+        .has_problem(400, "invalid_user");
+    let errors = refused.field_errors();
+    assert_eq!(
+        (errors[0].0.as_str(), errors[1].0.as_str(), errors.len()),
+        ("/name", "/email", 100)
+    );
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    assert_eq!(
+        message,
+        "name is required; and at least 99 more, see errors"
+    );
+}
+
+#[tokio::test]
 async fn numbers_in_metadata_keep_every_digit_that_dynamodb_holds_and_the_rest_are_refused() {
     let service = Service::start().await;
     let headers = [("content-type", "application/json")];

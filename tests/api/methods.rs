@@ -173,7 +173,7 @@ async fn any_origin_may_read_answers_where_all_are_allowed() {
 
 #[tokio::test]
 async fn only_the_origins_of_the_list_may_read_answers() {
-    let allowed_origins = "https://app.example.com, http://localhost:5173";
+    let allowed_origins = "https://App.Example.com:443, http://localhost:5173";
     let service = Setup {
         allowed_origins,
         ..Setup::default()
