@@ -115,58 +115,56 @@ async fn out_of_patience() {
 
 /// The store, and a line that says what it is.
 async fn open_store(options: &Options) -> Result<(UserStore, String), String> {
-    let table = options.table.as_str();
     let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
-    if !endpoint.is_empty() {
-        if options.data.is_some() {
-            return Err(
-                "--data is for the embedded DynamoDB; unset AWS_ENDPOINT_URL_DYNAMODB to use it"
-                    .into(),
-            );
+    match (endpoint.as_str(), &options.data) {
+        ("", None) => {
+            let embedded = EmbeddedDynamoDb::in_memory().await?;
+            open_embedded(options, &embedded, true, "in memory, gone when this stops").await
         }
-        dynamodb::check_endpoint(&endpoint)
-            .map_err(|error| format!("AWS_ENDPOINT_URL_DYNAMODB: {error}"))?;
-        say(&format!("Connecting to the DynamoDB at {endpoint} ..."));
-        let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, table);
-        if dynamodb::is_on_this_machine(&endpoint) {
-            let is_new = store
-                .create_table()
-                .await
-                .map_err(|error| format!("{endpoint}: {error}"))?;
-            if is_new && !options.no_sample {
-                store.put_sample_user().await?;
-            }
-        }
-        return Ok((
-            store,
-            format!("table {table} of the DynamoDB at {endpoint}"),
-        ));
-    }
-    let (embedded, is_new, kept) = match &options.data {
-        None => (
-            EmbeddedDynamoDb::in_memory().await?,
-            true,
-            "in memory, gone when this stops".into(),
-        ),
-        Some(file) => {
+        ("", Some(file)) => {
             let is_new = std::fs::metadata(file).map_or(true, |file| file.len() == 0);
-            (
-                EmbeddedDynamoDb::in_file(file).await?,
-                is_new,
-                format!("kept in {}", file.display()),
-            )
+            let embedded = EmbeddedDynamoDb::in_file(file).await?;
+            let kept = format!("kept in {}", file.display());
+            open_embedded(options, &embedded, is_new, &kept).await
         }
-    };
-    let endpoint = embedded.endpoint_url();
+        (endpoint, None) => open_endpoint(options, endpoint).await,
+        (_, Some(_)) => Err(String::from(
+            "--data is for the embedded DynamoDB; unset AWS_ENDPOINT_URL_DYNAMODB to use it",
+        )),
+    }
+}
+
+async fn open_embedded(
+    options: &Options,
+    embedded: &EmbeddedDynamoDb,
+    is_new: bool,
+    kept: &str,
+) -> Result<(UserStore, String), String> {
+    let (table, endpoint) = (options.table.as_str(), embedded.endpoint_url());
     let store = UserStore::new(&dynamodb::sdk_config(endpoint).await, table);
     store.create_table().await?;
     if is_new && !options.no_sample {
         store.put_sample_user().await?;
     }
-    Ok((
-        store,
-        format!("table {table} of an embedded DynamoDB ({kept}) at {endpoint}"),
-    ))
+    let description = format!("table {table} of an embedded DynamoDB ({kept}) at {endpoint}");
+    Ok((store, description))
+}
+
+async fn open_endpoint(options: &Options, endpoint: &str) -> Result<(UserStore, String), String> {
+    dynamodb::check_endpoint(endpoint)
+        .map_err(|error| format!("AWS_ENDPOINT_URL_DYNAMODB: {error}"))?;
+    say(&format!("Connecting to the DynamoDB at {endpoint} ..."));
+    let table = options.table.as_str();
+    let store = UserStore::new(&dynamodb::sdk_config(endpoint).await, table);
+    if dynamodb::is_on_this_machine(endpoint) {
+        let is_new = store.create_table().await;
+        let is_new = is_new.map_err(|error| format!("{endpoint}: {error}"))?;
+        if is_new && !options.no_sample {
+            store.put_sample_user().await?;
+        }
+    }
+    let description = format!("table {table} of the DynamoDB at {endpoint}");
+    Ok((store, description))
 }
 
 async fn has_user_1(store: &UserStore) -> bool {
