@@ -271,6 +271,10 @@ async fn anothers_write_of_the_same_millisecond_is_not_taken_for_ones_own() {
     user["userId"] = json!(some_id());
     let created = service.post("/users", &user).await.has_status(201);
     let path = created.header("location");
+    let _ = service
+        .post("/users", &user)
+        .await
+        .has_problem(409, "user_exists");
     let mut another = user.clone();
     another["name"] = json!("Grace canary");
 

@@ -275,6 +275,16 @@ async fn a_store_that_does_not_answer_costs_the_caller_a_500_within_6_seconds() 
 }
 
 #[tokio::test]
+async fn a_call_that_is_not_answered_is_made_again_before_the_operation_has_failed() {
+    let service = Service::start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    service.store().hang_next_call();
+    let _ = service.post("/users", &user).await.has_status(201);
+    assert_eq!(service.store().take_calls(), ["PutItem", "PutItem"]);
+}
+
+#[tokio::test]
 async fn a_store_that_does_not_answer_is_not_waited_for_beyond_the_lambda_deadline() {
     let service = Setup {
         through: Some(Through::Lambda),

@@ -30,6 +30,7 @@ struct Shared {
     calls: Mutex<Vec<Call>>,
     swallow_next_answer: AtomicBool,
     cut_next_answer: AtomicBool,
+    hang_next_call: AtomicBool,
     is_hanging: AtomicBool,
     is_throttling: AtomicBool,
     connections: Mutex<Vec<AbortHandle>>,
@@ -54,6 +55,7 @@ impl StoreProxy {
                 calls: Mutex::default(),
                 swallow_next_answer: AtomicBool::default(),
                 cut_next_answer: AtomicBool::default(),
+                hang_next_call: AtomicBool::default(),
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
                 connections: Mutex::default(),
@@ -123,6 +125,11 @@ impl StoreProxy {
         self.shared.is_throttling.store(true, SeqCst);
     }
 
+    /// Takes the next call and does nothing with it.
+    pub fn hang_next_call(&self) {
+        self.shared.hang_next_call.store(true, SeqCst);
+    }
+
     /// From now on takes calls and does nothing with them.
     pub fn hang(&self) {
         self.shared.is_hanging.store(true, SeqCst);
@@ -171,7 +178,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let (mut from_upstream, mut to_upstream) = upstream.into_split();
     let calls = async {
         while let Some(call) = read_call(&mut from_client, &shared).await? {
-            if shared.is_hanging.load(SeqCst) {
+            if shared.hang_next_call.swap(false, SeqCst) || shared.is_hanging.load(SeqCst) {
                 std::future::pending::<()>().await;
             }
             if shared.is_throttling.load(SeqCst) {
