@@ -182,7 +182,6 @@ mod tests {
             ("/users/a%2Fb", Some(Resource::User("a%2Fb"))),
             ("/users/users", Some(Resource::User("users"))),
             ("", None),
-            ("/", None),
             ("users", None),
             ("//users", None),
             ("/users//", None),
