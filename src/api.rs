@@ -86,7 +86,7 @@ impl Api {
             Route::DeleteUser(user_id) => delete_user(request, store, &user_id).await,
             Route::Options(methods) => Ok(response::options(methods)),
             #[cfg(feature = "docs")]
-            Route::GetDocument(document) => document.answer(request),
+            Route::GetDocument(document) => Ok(document.answer(request)),
         }
     }
 

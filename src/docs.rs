@@ -5,12 +5,15 @@
 use std::sync::{Arc, LazyLock};
 
 use lambda_http::http::{
-    HeaderValue, StatusCode,
-    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY},
+    HeaderValue,
+    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY},
 };
 use serde_json::{Value, json};
 
-use crate::{error::Error, request::Request, response::Response};
+use crate::{
+    request::Request,
+    response::{self, Response},
+};
 
 /// What this module serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,29 +74,20 @@ impl Document {
     }
 
     /// The answer to a `GET` of it.
-    ///
-    /// # Errors
-    /// [`Error::RouteNotFound`] where Swagger UI has no such asset.
-    pub fn answer(self, request: &Request) -> Result<Response, Error> {
+    pub fn answer(self, request: &Request) -> Response {
+        const HTML: &str = "text/html; charset=utf-8";
+        const CSS: &str = "text/css; charset=utf-8";
+        const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
         let (content_type, body) = match self {
-            Self::Start => return Ok(redirect(format!("{}/docs", request.mount))),
-            Self::Page => (
-                "text/html; charset=utf-8",
-                include_str!("docs/index.html").to_owned(),
-            ),
-            Self::Style => ("text/css; charset=utf-8", swagger_ui("swagger-ui.css")?),
-            Self::Script => (
-                "text/javascript; charset=utf-8",
-                swagger_ui("swagger-ui-bundle.js")?,
-            ),
-            Self::Initializer => (
-                "text/javascript; charset=utf-8",
-                include_str!("docs/initializer.js").to_owned(),
-            ),
+            Self::Start => return response::redirect(&format!("{}/docs", request.mount)),
+            Self::Page => (HTML, include_str!("docs/index.html").to_owned()),
+            Self::Style => (CSS, swagger_ui("swagger-ui.css")),
+            Self::Script => (JAVASCRIPT, swagger_ui("swagger-ui-bundle.js")),
+            Self::Initializer => (JAVASCRIPT, include_str!("docs/initializer.js").to_owned()),
             Self::OpenApiJson => ("application/json", contract(request).to_string()),
             Self::OpenApiYaml => {
                 let yaml = serde_saphyr::to_string(&contract(request));
-                ("application/yaml", yaml.map_err(|_| Error::RouteNotFound)?)
+                ("application/yaml", yaml.expect("all JSON can be YAML"))
             }
         };
         let mut response = Response::new(body);
@@ -101,24 +95,16 @@ impl Document {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        Ok(response)
+        response
     }
 }
 
-fn redirect(location: String) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    response
-}
-
-fn swagger_ui(asset: &str) -> Result<String, Error> {
+/// The text of an asset of Swagger UI.
+fn swagger_ui(asset: &str) -> String {
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     let file = utoipa_swagger_ui::serve(asset, config).ok().flatten();
     let text = file.and_then(|file| String::from_utf8(file.bytes.into_owned()).ok());
-    text.ok_or(Error::RouteNotFound)
+    text.expect("the tests read this very asset")
 }
 
 /// The contract, with the address at which the client has found it.

@@ -205,7 +205,7 @@ impl Error {
 
     /// After how many seconds the same request may succeed, where it may.
     pub fn retry_after(&self) -> Option<u32> {
-        (self.code() == "store_unavailable").then_some(1)
+        matches!(self, Self::Store(error) if error.retryable).then_some(1)
     }
 
     /// What is wrong, field by field; empty where no field is at fault.

@@ -187,10 +187,10 @@ impl Location {
         };
         // The base path comes first and the stage last, for either may be `users`.
         let mut prefixes = vec![String::new()];
-        // A REST event tells the path that the client used. Where the stage stands
-        // before the event's own path in it, the event's own has it no more.
-        let used = gateway["path"].as_str();
-        if used.and_then(|used| used.strip_prefix(&stage)) != Some(path) {
+        // Told by REST events. Where it is the stage and then the event's own path,
+        // the gateway has taken the stage off already.
+        let client_path = gateway["path"].as_str();
+        if client_path.and_then(|path| path.strip_prefix(&stage)) != Some(path) {
             prefixes.push(stage.clone());
         }
         if !base.is_empty() {
@@ -207,15 +207,12 @@ impl Location {
         });
         let before = before.map_or("", String::as_str);
         let path = &path[before.len()..];
-        // That path holds the stage where the URL does. Where it is not told: the URL
-        // of a custom domain does not hold the stage.
-        let used = used.and_then(|used| used.strip_suffix(path));
         let custom_domain = gateway["domainName"]
             .as_str()
             .is_some_and(|name| !name.contains(".execute-api."));
-        let mount = match used {
+        let mount = match client_path.and_then(|client_path| client_path.strip_suffix(path)) {
             Some(mount) => mount,
-            None if custom_domain => base,
+            None if custom_domain => base, // its URL does not hold the stage
             None => before,
         };
         Self {

@@ -7,7 +7,6 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
-    ser::SerializeMap,
 };
 use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
@@ -64,19 +63,6 @@ impl Serialize for JsonBinary<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_STANDARD.encode(self.0))
     }
-}
-
-/// Writes `entries` into `map` as JSON, in their order.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn serialize_entries<'a, M: SerializeMap>(
-    map: &mut M,
-    entries: impl IntoIterator<Item = (&'a String, &'a AttributeValue)>,
-) -> Result<(), M::Error> {
-    entries
-        .into_iter()
-        .try_for_each(|(name, value)| map.serialize_entry(name, &Json(value)))
 }
 
 /// The members of a JSON object in the order they came, a repeated name

@@ -31,9 +31,9 @@
 //!
 //! # What always holds
 //!
-//! - Dependencies point one way: binaries → event → api → response and store →
-//!   router, page and precondition → request and user → json → error. `local` is
-//!   known to `user-service` and the tests only.
+//! - Dependencies point one way: binaries → event → api → router and store →
+//!   docs → response → page and precondition → request and user → json → error.
+//!   `local` is known to `user-service` and the tests only.
 //! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status
 //!   codes, and the local gateway those that are API Gateway's own.
 //! - [`api::Api::handle`] does not fail, and logs every failure once.

@@ -24,14 +24,14 @@ pub struct Request {
     pub id: String,
     /// As it came: not always an HTTP method.
     pub method: String,
-    /// From `/users` on, still percent-encoded.
+    /// From the resource on (`/users`), still percent-encoded.
     pub path: String,
-    /// What stands before `/users` in the URL that the client used: nothing, a
+    /// What stands before it in the URL that the client used: nothing, a
     /// stage (`/prod`) or a custom domain's base path.
     pub mount: String,
     /// The query's parameters.
     pub query: Query,
-    /// The header fields that can be one (RFC 9110 section 5).
+    /// The header fields. A value that HTTP could not carry stands here empty.
     pub headers: HeaderMap,
     /// The body, or why there is none to be had.
     pub body: Result<Vec<u8>, &'static str>,

@@ -19,7 +19,7 @@ use crate::{
     user::User,
 };
 
-/// An answer. Its body is empty or JSON.
+/// An answer. Its body is empty or text.
 pub type Response = http::Response<String>;
 
 /// 200 with the user and its `ETag`.
@@ -31,14 +31,14 @@ pub fn user(user: &User) -> Response {
 
 /// 201 with the user, its `ETag`, and its `Location`: an absolute path (RFC 3986
 /// section 4.2) below the `mount` of the request.
-pub fn created(user_: &User, request: &Request) -> Response {
+pub fn created(new: &User, request: &Request) -> Response {
     let users = users_path(request);
-    let location = match user_.user_id() {
+    let location = match new.user_id() {
         // As a segment of a path these two would be resolved away.
         dots @ ("." | "..") => format!("{users}?userId={dots}"),
         user_id => format!("{users}/{user_id}"),
     };
-    let mut response = user(user_);
+    let mut response = user(new);
     *response.status_mut() = StatusCode::CREATED;
     response.headers_mut().insert(LOCATION, ascii(&location));
     response
@@ -72,6 +72,13 @@ pub fn page(page: &Page, limit: Limit, consistent: bool, request: &Request) -> R
 /// 204: done, and nothing to say.
 pub fn no_content() -> Response {
     empty(StatusCode::NO_CONTENT)
+}
+
+/// 307: what was asked for is at `location`.
+pub fn redirect(location: &str) -> Response {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    response.headers_mut().insert(LOCATION, ascii(location));
+    response
 }
 
 /// 304: the client has this version of the user.

@@ -71,7 +71,8 @@ pub struct UserStore {
 }
 
 impl UserStore {
-    /// The table `table`, in the DynamoDB that `config` names.
+    /// The table `table`, in the DynamoDB that `config` names and its HTTP client
+    /// reaches ([`http_client`]).
     ///
     /// Sets the timeouts (connect 1 s, attempt 1 s, operation 5 s) and the
     /// standard retries with backoffs up to half a second: a DynamoDB that does
@@ -86,7 +87,6 @@ impl UserStore {
             .with_initial_backoff(FIRST_BACKOFF)
             .with_max_backoff(LONGEST_BACKOFF);
         let config = aws_sdk_dynamodb::config::Builder::from(config)
-            .http_client(http_client())
             .timeout_config(timeouts)
             .retry_config(retries);
         Self {
@@ -286,8 +286,8 @@ impl UserStore {
     }
 }
 
-/// HTTP/1.1 and HTTP/2 with TLS by rustls and ring, and the trusted roots of
-/// the system.
+/// The HTTP client for an [`SdkConfig`]: HTTP/1.1 and HTTP/2, TLS by rustls and
+/// ring, and the trusted roots of the system, which it reads when it is made.
 pub fn http_client() -> SharedHttpClient {
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     aws_smithy_http_client::Builder::new()

@@ -6,7 +6,7 @@ mod input;
 use std::{collections::HashMap, fmt};
 
 use lambda_http::http::HeaderValue;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
 use serde_dynamo::{AttributeValue, Item};
 use time::{
     Duration, OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description,
@@ -14,7 +14,7 @@ use time::{
 use uuid::Uuid;
 
 pub use self::input::UserInput;
-use crate::json;
+use crate::json::Json;
 
 /// The attributes the service knows, in the order in which an answer shows them.
 const ATTRIBUTES: &[&str] = &[
@@ -27,6 +27,7 @@ const ATTRIBUTES: &[&str] = &[
     "createdAt",
     "updatedAt",
 ];
+
 /// Where the attribute `name` stands among them; those it does not know come last.
 fn rank(name: &str) -> usize {
     let known = ATTRIBUTES.iter().position(|known| *known == name);
@@ -209,8 +210,6 @@ impl Serialize for User {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entries: Vec<_> = self.0.iter().collect();
         entries.sort_by_key(|(name, _)| (rank(name), *name));
-        let mut map = serializer.serialize_map(Some(entries.len()))?;
-        json::serialize_entries(&mut map, entries)?;
-        map.end()
+        serializer.collect_map(entries.into_iter().map(|(name, value)| (name, Json(value))))
     }
 }

@@ -8,7 +8,11 @@ use aws_config::{
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use lambda_http::{lambda_runtime, service_fn};
 use user_service::{
-    api::Api, event, log, request::BasePath, response::AllowedOrigins, store::UserStore,
+    api::Api,
+    event, log,
+    request::BasePath,
+    response::AllowedOrigins,
+    store::{self, UserStore},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,6 +61,7 @@ fn sdk_config() -> Result<SdkConfig, String> {
     let credentials = EnvironmentVariableCredentialsProvider::new();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(store::http_client())
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials));
     if let Some(endpoint) = variable("AWS_ENDPOINT_URL_DYNAMODB") {
