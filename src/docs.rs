@@ -39,11 +39,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The contract without what is for API Gateway alone.
+/// The contract without what is for API Gateway alone: it is the gateway, too,
+/// that asks who calls.
 static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     let document = serde_saphyr::from_str(include_str!("../openapi.yaml"));
     let mut document = document.expect("the tests read this very document");
     remove_gateway_extensions(&mut document);
+    remove_security(&mut document);
     document
 });
 
@@ -117,6 +119,22 @@ fn contract(request: &Request) -> Value {
     };
     contract["servers"] = json!([{ "url": url }]);
     contract
+}
+
+/// Removes what names the callers, and the paths that only the gateway answers.
+fn remove_security(document: &mut Value) {
+    if let Some(components) = document["components"].as_object_mut() {
+        components.remove("securitySchemes");
+    }
+    if let Some(paths) = document["paths"].as_object_mut() {
+        paths.retain(|_, item| item.as_object().is_some_and(|item| !item.is_empty()));
+        let operations = paths.values_mut().filter_map(Value::as_object_mut);
+        for operation in operations.flat_map(|item| item.values_mut()) {
+            if let Some(operation) = operation.as_object_mut() {
+                operation.remove("security");
+            }
+        }
+    }
 }
 
 fn remove_gateway_extensions(value: &mut Value) {

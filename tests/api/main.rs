@@ -10,6 +10,7 @@ mod delete;
 mod docs;
 mod documents;
 mod events;
+mod gateway;
 mod get;
 mod harness;
 mod legacy_items;
