@@ -123,6 +123,9 @@ fn contract(request: &Request) -> Value {
 
 /// Removes what names the callers, and the paths that only the gateway answers.
 fn remove_security(document: &mut Value) {
+    if let Some(document) = document.as_object_mut() {
+        document.remove("security");
+    }
     if let Some(components) = document["components"].as_object_mut() {
         components.remove("securitySchemes");
     }

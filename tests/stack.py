@@ -1,0 +1,607 @@
+"""template.yaml and openapi.yaml, expanded as CloudFormation does it for each choice of parameters:
+who may call what, what runs, and what it may do.
+
+Run with a Python that has aws-sam-translator: `python tests/stack.py`.
+"""
+
+import copy
+import itertools
+import json
+import logging
+import os
+import re
+import tomllib
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+
+REGION, ACCOUNT = "eu-north-1", "123456789012"
+PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::StackName": "users",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_abc"
+RANGES = "203.0.113.0/24,198.51.100.7/32"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
+# The smallest choice of parameters for each mode.
+MODES = {
+    "IAM": {},
+    "COGNITO": {"AuthMode": "COGNITO", "UserPoolArn": POOL},
+    "NONE": {"AuthMode": "NONE", "AllowedSourceRanges": RANGES},
+}
+NO_VALUE = object()
+
+READS, WRITES = {"get", "head"}, {"post", "put", "delete", "x-amazon-apigateway-any-method"}
+OPERATIONS = {
+    "/users": READS | WRITES | {"options"},
+    "/users/{userId}": READS | WRITES - {"post"} | {"options"},
+}
+NO_ROUTE = {"/", "/{proxy+}", "/users/{userId}/{proxy+}"}
+
+
+class Refused(Exception):
+    """CloudFormation or API Gateway would not take this."""
+
+
+class Stack:
+    """The stack as it comes out for some parameters; the rest have their defaults."""
+
+    def __init__(self, *, ignore_rules=False, change_document=lambda document: None, **parameters):
+        self.parameters = self.choose(parameters)
+        template = copy.deepcopy(TEMPLATE)
+        self.conditions = template["Conditions"]
+        if not ignore_rules:
+            self.check_rules(template.pop("Rules"))
+        template.pop("Rules", None)
+        template = include(template, change_document)
+        template["Resources"]["UserFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
+        translator = Translator({}, Parser())
+        with mock.patch.dict(os.environ, AWS_DEFAULT_REGION=REGION):
+            template = translator.translate(template, dict(self.parameters))
+        self.template = template
+        self.resources = {}
+        for name, resource in template["Resources"].items():
+            if self.condition(resource.get("Condition")):
+                self.resources[name] = self.resolve(resource)
+        self.outputs = self.resolve(
+            {
+                name: output
+                for name, output in template["Outputs"].items()
+                if self.condition(output.get("Condition"))
+            }
+        )
+
+    @staticmethod
+    def choose(chosen):
+        unknown = chosen.keys() - TEMPLATE["Parameters"].keys()
+        if unknown:
+            raise Refused(f"no such parameter: {unknown}")
+        parameters = {}
+        for name, rules in TEMPLATE["Parameters"].items():
+            value = chosen.get(name, rules["Default"])
+            if value not in rules.get("AllowedValues", [value]):
+                raise Refused(f"{name}={value}: one of {rules['AllowedValues']}")
+            if not re.fullmatch(rules.get("AllowedPattern", ".*"), str(value), re.DOTALL):
+                raise Refused(f"{name}={value}: {rules['AllowedPattern']}")
+            if rules["Type"] == "Number":
+                low, high = rules.get("MinValue", value), rules.get("MaxValue", value)
+                if not low <= value <= high:
+                    raise Refused(f"{name}={value}: {low} to {high}")
+            parameters[name] = value
+        return parameters
+
+    def check_rules(self, rules):
+        for rule in rules.values():
+            if self.resolve(rule["RuleCondition"]):
+                for assertion in rule["Assertions"]:
+                    if not self.resolve(assertion["Assert"]):
+                        raise Refused(assertion["AssertDescription"])
+
+    def condition(self, name):
+        return name is None or self.resolve(self.conditions[name])
+
+    def resolve(self, value):
+        if isinstance(value, list):
+            items = [self.resolve(item) for item in value]
+            return [item for item in items if item is not NO_VALUE]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            (function, argument), = value.items()
+            if function == "Condition" and isinstance(argument, str) and argument in self.conditions:
+                return self.condition(argument)
+            if function == "Ref" or function.startswith("Fn::"):
+                return self.call(function, argument)
+        items = {name: self.resolve(item) for name, item in value.items()}
+        return {name: item for name, item in items.items() if item is not NO_VALUE}
+
+    def call(self, function, argument):
+        match function:
+            case "Ref":
+                return self.reference(argument)
+            case "Fn::GetAtt":
+                name, attribute = argument if isinstance(argument, list) else argument.split(".", 1)
+                return f"{{{name}.{attribute}}}"
+            case "Fn::If":
+                condition, then, otherwise = argument
+                return self.resolve(then if self.condition(condition) else otherwise)
+            case "Fn::Equals":
+                left, right = self.resolve(argument)
+                return str(left) == str(right)
+            case "Fn::And":
+                return all(self.resolve(item) for item in argument)
+            case "Fn::Not":
+                return not self.resolve(argument[0])
+            case "Fn::Split":
+                separator, text = self.resolve(argument)
+                return text.split(separator)
+            case "Fn::Sub":
+                text, variables = (argument, {}) if isinstance(argument, str) else argument
+                variables = {name: self.resolve(item) for name, item in variables.items()}
+                return re.sub(
+                    r"\$\{([^}!]+)}",
+                    lambda found: str(variables.get(found[1]) or self.reference(found[1])),
+                    text,
+                )
+            case "Fn::FindInMap":
+                first, *keys = argument
+                found = self.template["Mappings"][first]
+                for key in keys:
+                    found = found[self.resolve(key)]
+                return found
+        raise NotImplementedError(function)
+
+    def reference(self, name):
+        if name == "AWS::NoValue":
+            return NO_VALUE
+        if name in PSEUDO:
+            return PSEUDO[name]
+        if name in self.parameters:
+            return self.parameters[name]
+        return f"{{{name}}}"
+
+    def of_type(self, kind):
+        return {name: it for name, it in self.resources.items() if it["Type"] == kind}
+
+    def properties(self, name):
+        return self.resources[name]["Properties"]
+
+    @property
+    def document(self):
+        return self.properties("UserRequestApi")["Body"]
+
+    @property
+    def operations(self):
+        for path, item in self.document["paths"].items():
+            for method, operation in item.items():
+                if method != "parameters":
+                    yield path, method, operation
+
+    def authorization(self, operation):
+        """What the method that API Gateway makes of the operation asks of a caller: NONE, AWS_IAM, or
+        the scopes of a token, one of which is enough."""
+        schemes = self.document["components"]["securitySchemes"]
+        asked = []
+        for requirement in operation.get("security", []):
+            for name, scopes in requirement.items():
+                scheme = schemes[name]
+                kind = scheme.get("x-amazon-apigateway-authtype")
+                authorizer = scheme.get("x-amazon-apigateway-authorizer")
+                if kind == "awsSigv4":
+                    if scopes or authorizer:
+                        # "Authorization Scopes are only valid for COGNITO_USER_POOLS authorization type"
+                        raise Refused("scopes beside a signature")
+                    asked.append("AWS_IAM")
+                elif kind == "cognito_user_pools":
+                    if authorizer != {"type": kind, "providerARNs": [self.parameters["UserPoolArn"]]}:
+                        raise Refused("a type without an authorizer")
+                    if not scopes:
+                        raise Refused("without scopes, API Gateway takes identity tokens")
+                    asked.append(tuple(scopes))
+                elif kind or authorizer:
+                    raise Refused(f"half a scheme: {name}")
+                # A scheme that says nothing to API Gateway asks nothing.
+        if explicit := operation.get("x-amazon-apigateway-auth"):
+            asked.append(explicit["type"])
+        if len(set(asked)) > 1:
+            raise Refused(f"it is not known which of these holds: {asked}")
+        return asked[0] if asked else "NONE"
+
+
+def include(value, change_document):
+    """Every AWS::Include replaced with its file, which is the first that CloudFormation does."""
+    if isinstance(value, list):
+        return [include(item, change_document) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if transform := value.get("Fn::Transform"):
+        assert transform["Name"] == "AWS::Include"
+        document = yaml_parse((ROOT / transform["Parameters"]["Location"]).read_text())
+        change_document(document)
+        return document
+    return {name: include(item, change_document) for name, item in value.items()}
+
+
+def expected_authorization(mode, path, method):
+    if path in NO_ROUTE or method == "options":
+        return "NONE"
+    if mode == "COGNITO":
+        return ("users/read",) if method in READS else ("users/write",)
+    return "NONE" if mode == "NONE" and method in READS else "AWS_IAM"
+
+
+def check_authorization(test, stack, mode):
+    met = {}
+    for path, method, operation in stack.operations:
+        expected = expected_authorization(mode, path, method)
+        test.assertEqual(stack.authorization(operation), expected, f"{mode}: {method} {path}")
+        met.setdefault(path, set()).add(method)
+    for path, methods in OPERATIONS.items():
+        test.assertEqual(met.pop(path), methods, path)
+    test.assertEqual(met, {path: {"x-amazon-apigateway-any-method"} for path in NO_ROUTE})
+
+
+class Authorization(unittest.TestCase):
+    def test_every_method_of_every_mode_asks_what_it_should(self):
+        for mode, parameters in MODES.items():
+            with self.subTest(mode):
+                check_authorization(self, Stack(**parameters), mode)
+
+    def test_an_operation_that_loses_its_security_is_found(self):
+        for mode, parameters in MODES.items():
+            for path, methods in OPERATIONS.items():
+                # In NONE, reads are open by x-amazon-apigateway-auth, whatever security says; that
+                # it is there is a test of the document alone.
+                for method in methods - {"options"} - (READS if mode == "NONE" else set()):
+                    with self.subTest(f"{mode}: {method} {path}"):
+
+                        def lose(document):
+                            del document["paths"][path][method]["security"]
+
+                        stack = Stack(change_document=lose, **parameters)
+                        with self.assertRaises(AssertionError):
+                            check_authorization(self, stack, mode)
+
+    def test_a_typing_error_in_a_mode_is_refused(self):
+        for mode in ["iam", "Iam", "IAM ", "None", "none", "", "NONE,IAM", "COGNITO\n", "*"]:
+            with self.subTest(mode), self.assertRaises(Refused):
+                Stack(AuthMode=mode, UserPoolArn=POOL, AllowedSourceRanges=RANGES)
+
+    def test_open_reads_need_a_list_of_source_addresses(self):
+        for ranges in [
+            "",
+            " ",
+            "*",
+            "0.0.0.0/0",
+            "203.0.113.0/24,0.0.0.0/0",
+            "203.0.113.0/24, 198.51.100.7/32",
+            "203.0.113.0",
+            "203.0.113.0/33",
+            "everyone",
+            ",",
+        ]:
+            with self.subTest(ranges), self.assertRaises(Refused):
+                Stack(AuthMode="NONE", AllowedSourceRanges=ranges)
+
+    def test_tokens_need_a_pool(self):
+        for pool in ["", "*", "my-pool", POOL + ",*"]:
+            with self.subTest(pool), self.assertRaises(Refused):
+                Stack(AuthMode="COGNITO", UserPoolArn=pool)
+
+    def test_no_combination_of_parameters_opens_a_write(self):
+        """Not even where the rules of the template were not looked at."""
+        choices = {
+            "AuthMode": ["IAM", "COGNITO", "NONE"],
+            "UserPoolArn": ["", POOL],
+            "AllowedSourceRanges": ["", RANGES],
+            "AllowedOrigins": ["", "*", "https://a.example,https://b.example"],
+            "Table": ["create", "existing"],
+            "StageName": ["prod", "dev"],
+        }
+        combinations = itertools.product(*choices.values())
+        for combination in combinations:
+            parameters = dict(zip(choices, combination))
+            with self.subTest(parameters):
+                stack = Stack(ignore_rules=True, **parameters)
+                for path, method, operation in stack.operations:
+                    if path in NO_ROUTE or method == "options":
+                        continue
+                    try:
+                        authorization = stack.authorization(operation)
+                    except Refused:
+                        continue
+                    if authorization == "NONE":
+                        self.assertIn(method, READS)
+                        self.assertEqual(parameters["AuthMode"], "NONE")
+                        self.assertEqual(parameters["AllowedSourceRanges"], RANGES)
+
+    def test_only_the_list_may_read_without_a_signature(self):
+        for mode in ["IAM", "COGNITO"]:
+            self.assertNotIn("x-amazon-apigateway-policy", Stack(**MODES[mode]).document)
+        policy = Stack(**MODES["NONE"]).document["x-amazon-apigateway-policy"]
+        reads, preflight = policy["Statement"]
+        anyone = {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke"}
+        # A statement that allowed writes to anyone would allow them to the signers of every account.
+        self.assertEqual(
+            reads,
+            anyone
+            | {
+                "Sid": "Reads",
+                "Resource": ["execute-api:/*/GET/*", "execute-api:/*/HEAD/*"],
+                "Condition": {"IpAddress": {"aws:SourceIp": RANGES.split(",")}},
+            },
+        )
+        self.assertEqual(
+            preflight, anyone | {"Sid": "Preflight", "Resource": "execute-api:/*/OPTIONS/*"}
+        )
+
+    def test_a_changed_parameter_reaches_the_stage(self):
+        with mock.patch("time.time", return_value=1):
+            first = Stack().of_type("AWS::ApiGateway::Deployment").keys()
+        with mock.patch("time.time", return_value=2):
+            second = Stack().of_type("AWS::ApiGateway::Deployment").keys()
+        self.assertEqual((len(first), len(second)), (1, 1))
+        self.assertNotEqual(first, second)
+
+
+class Integration(unittest.TestCase):
+    def test_every_operation_runs_the_alias_and_no_other_path_runs_anything(self):
+        for mode, parameters in MODES.items():
+            for path, method, operation in Stack(**parameters).operations:
+                with self.subTest(f"{mode}: {method} {path}"):
+                    integration = operation["x-amazon-apigateway-integration"]
+                    if path in NO_ROUTE:
+                        expected = {"type": "mock", "passthroughBehavior": "never"}
+                    else:
+                        expected = {
+                            "type": "aws_proxy",
+                            "httpMethod": "POST",
+                            "uri": f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/"
+                            "{UserFunctionAliaslive}/invocations",
+                        }
+                    self.assertEqual(integration, expected)
+
+    def test_the_alias_may_be_called_by_the_stage_that_serves_and_for_users_alone(self):
+        stack = Stack(StageName="blue")
+        (permission,) = stack.of_type("AWS::Lambda::Permission").values()
+        self.assertEqual(
+            permission["Properties"],
+            {
+                "Action": "lambda:InvokeFunction",
+                "FunctionName": "{UserFunctionAliaslive}",
+                "Principal": "apigateway.amazonaws.com",
+                "SourceArn": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:"
+                "{UserRequestApi}/blue/*/users*",
+            },
+        )
+        self.assertEqual(stack.of_type("AWS::Lambda::Url"), {})
+
+    def test_the_gateway_lets_pages_read_its_answers_where_any_page_may_call(self):
+        name = "gatewayresponse.header.Access-Control-Allow-Origin"
+        for origins, expected in [("", None), ("https://a.example", "'*'"), ("*", "'*'")]:
+            stack = Stack(AllowedOrigins=origins)
+            responses = stack.document["x-amazon-apigateway-gateway-responses"]
+            for kind, response in responses.items():
+                self.assertEqual(response["responseParameters"].get(name), expected, kind)
+            variables = stack.properties("UserFunction")["Environment"]["Variables"]
+            self.assertEqual(variables["ALLOWED_ORIGINS"], origins)
+
+    def test_a_new_version_is_tried_on_some_and_goes_back_on_an_alarm(self):
+        stack = Stack()
+        alias = stack.resources["UserFunctionAliaslive"]
+        self.assertIn("CodeDeployLambdaAliasUpdate", alias["UpdatePolicy"])
+        (group,) = stack.of_type("AWS::CodeDeploy::DeploymentGroup").values()
+        group = group["Properties"]
+        self.assertIn("Canary10Percent5Minutes", json.dumps(group["DeploymentConfigName"]))
+        self.assertIn("DEPLOYMENT_STOP_ON_ALARM", group["AutoRollbackConfiguration"]["Events"])
+        alarms = {alarm["Name"] for alarm in group["AlarmConfiguration"]["Alarms"]}
+        self.assertEqual(
+            alarms, {"{FunctionErrorsAlarm}", "{LatencyAlarm}", "{ServerErrorsAlarm}"}
+        )
+
+    def test_a_domain_of_ones_own_leads_to_the_stage(self):
+        own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
+        self.assertEqual(Stack().of_type("AWS::ApiGateway::DomainName"), {})
+        for parameters in [{"DomainName": "api.example.com"}, {"BasePath": "v1"}]:
+            with self.assertRaises(Refused):
+                Stack(**parameters)
+        stack = Stack(**own, BasePath="v1", HostedZoneId="Z1")
+        mapping = stack.properties("UserRequestDomainMapping")
+        self.assertEqual((mapping["BasePath"], mapping["Stage"]), ("v1", "{UserRequestStage}"))
+        self.assertEqual(stack.properties("UserRequestDomain")["SecurityPolicy"], "TLS_1_2")
+        variables = stack.properties("UserFunction")["Environment"]["Variables"]
+        self.assertEqual(variables["BASE_PATH"], "v1")
+        self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com/v1")
+        self.assertIn("UserRequestDomainRecord", stack.resources)
+        self.assertNotIn("BasePath", Stack(**own).properties("UserRequestDomainMapping"))
+
+
+class Permissions(unittest.TestCase):
+    def test_the_function_may_do_what_it_does_and_nothing_else(self):
+        table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
+        for parameters, name in [
+            ({}, "UserData"),
+            ({"TableName": "Users"}, "Users"),
+            ({"Table": "existing", "TableName": "Others"}, "Others"),
+        ]:
+            stack = Stack(**parameters)
+            self.assertEqual(stack.properties("UserFunction")["Role"], "{UserFunctionRole.Arn}")
+            role = stack.properties("UserFunctionRole")
+            self.assertNotIn("ManagedPolicyArns", role)
+            statements = [
+                statement
+                for policy in role["Policies"]
+                for statement in policy["PolicyDocument"]["Statement"]
+            ]
+            calls = ["DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem"]
+            self.assertEqual(
+                statements,
+                [
+                    {
+                        "Effect": "Allow",
+                        "Action": [f"dynamodb:{call}" for call in calls],
+                        "Resource": table + name,
+                    },
+                    {
+                        "Effect": "Allow",
+                        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                        "Resource": "{UserFunctionLogs.Arn}",
+                    },
+                    {
+                        "Effect": "Allow",
+                        "Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"],
+                        "Resource": "*",
+                    },
+                ],
+            )
+
+    def test_the_function_is_allowed_the_calls_that_the_code_makes(self):
+        code = "".join(file.read_text() for file in (ROOT / "src").glob("store/*.rs"))
+        code += (ROOT / "src/store.rs").read_text()
+        calls = {"delete_item", "get_item", "put_item", "query", "scan", "update_item"}
+        calls |= {"transact_write_items", "transact_get_items", "batch_get_item", "batch_write_item"}
+        made = {call.replace("_", "") for call in calls if f".{call}()" in code}
+        role = Stack().properties("UserFunctionRole")
+        allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"]
+        self.assertEqual({action.split(":")[1].lower() for action in allowed}, made)
+
+    def test_the_other_roles_are_those_of_codedeploy_and_of_the_gateways_logs(self):
+        managed = {}
+        for name, role in Stack().of_type("AWS::IAM::Role").items():
+            if name != "UserFunctionRole":
+                self.assertNotIn("Policies", role["Properties"], name)
+                managed[name] = role["Properties"]["ManagedPolicyArns"]
+        service = "arn:aws:iam::aws:policy/service-role/"
+        self.assertEqual(
+            managed,
+            {
+                "CodeDeployServiceRole": [service + "AWSCodeDeployRoleForLambda"],
+                "GatewayAccountRole": [service + "AmazonAPIGatewayPushToCloudWatchLogs"],
+            },
+        )
+        kept = Stack().resources
+        for name in ["GatewayAccount", "GatewayAccountRole"]:
+            self.assertEqual(kept[name]["DeletionPolicy"], "Retain", name)
+            self.assertNotIn(name, Stack(GatewayLogsRole="existing").resources)
+
+
+class Operation(unittest.TestCase):
+    def test_the_stage_serves_what_was_deployed_and_knows_its_documentation(self):
+        stack = Stack()
+        stage = stack.properties("UserRequestStage")
+        (deployment,) = stack.of_type("AWS::ApiGateway::Deployment")
+        self.assertEqual(stage["DeploymentId"], f"{{{deployment}}}")
+        self.assertEqual(stage["StageName"], "prod")
+        self.assertEqual(stage["DocumentationVersion"], "{UserRequestDocumentation}")
+        self.assertTrue(stage["TracingEnabled"])
+        documentation = stack.properties("UserRequestDocumentation")
+        self.assertEqual(documentation["DocumentationVersion"], stack.document["info"]["version"])
+        self.assertEqual(stack.properties("UserRequestApi")["Name"], stack.document["info"]["title"])
+        (settings,) = stage["MethodSettings"]
+        self.assertEqual((settings["ThrottlingRateLimit"], settings["LoggingLevel"]), (100, "OFF"))
+        self.assertIs(settings["DataTraceEnabled"], False)
+
+    def test_the_stage_that_sam_makes_lets_nothing_through(self):
+        stages = Stack().of_type("AWS::ApiGateway::Stage")
+        (closed,) = [it["Properties"] for name, it in stages.items() if name != "UserRequestStage"]
+        (settings,) = closed["MethodSettings"]
+        self.assertEqual((settings["HttpMethod"], settings["ResourcePath"]), ("*", "/*"))
+        self.assertEqual((settings["ThrottlingBurstLimit"], settings["ThrottlingRateLimit"]), (0, 0))
+        with self.assertRaises(Refused):
+            Stack(StageName=closed["StageName"])
+
+    def test_access_logs_are_json_without_personal_data(self):
+        stack = Stack()
+        logged = json.loads(stack.properties("UserRequestStage")["AccessLogSetting"]["Format"])
+        self.assertEqual(
+            set(logged.values()),
+            {
+                "$context.error.responseType",
+                "$context.extendedRequestId",
+                "$context.httpMethod",
+                "$context.integration.latency",
+                "$context.integration.status",
+                "$context.requestId",
+                "$context.requestTime",
+                "$context.resourcePath",
+                "$context.responseLatency",
+                "$context.responseLength",
+                "$context.status",
+                "$context.xrayTraceId",
+            },
+        )
+
+    def test_every_log_group_forgets(self):
+        groups = Stack(LogRetentionDays=7).of_type("AWS::Logs::LogGroup")
+        self.assertEqual(set(groups), {"UserFunctionLogs", "UserRequestLogs"})
+        for name, group in groups.items():
+            self.assertEqual(group["Properties"]["RetentionInDays"], 7, name)
+
+    def test_the_table_outlives_the_stack_and_a_mistake(self):
+        table = Stack().resources["UserTable"]
+        self.assertEqual((table["DeletionPolicy"], table["UpdateReplacePolicy"]), ("Retain",) * 2)
+        table = table["Properties"]
+        self.assertEqual(table["TableName"], "UserData")
+        self.assertEqual(table["BillingMode"], "PAY_PER_REQUEST")
+        self.assertIs(table["DeletionProtectionEnabled"], True)
+        self.assertIs(table["SSESpecification"]["SSEEnabled"], True)
+        self.assertIs(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], True)
+        self.assertEqual(table["KeySchema"], [{"AttributeName": "userId", "KeyType": "HASH"}])
+
+    def test_a_table_that_is_there_is_used_as_it_is(self):
+        stack = Stack(Table="existing", TableName="Tutorial")
+        self.assertEqual(stack.of_type("AWS::DynamoDB::Table"), {})
+        variables = stack.properties("UserFunction")["Environment"]["Variables"]
+        self.assertEqual(variables["TABLE_NAME"], "Tutorial")
+
+    def test_the_function_is_as_the_parameters_say(self):
+        function = Stack().properties("UserFunction")
+        self.assertEqual((function["Runtime"], function["Architectures"]), ("provided.al2023", ["arm64"]))
+        self.assertEqual((function["MemorySize"], function["Timeout"]), (256, 10))
+        self.assertNotIn("ReservedConcurrentExecutions", function)
+        function = Stack(Architecture="x86_64", ReservedConcurrency=0).properties("UserFunction")
+        self.assertEqual(function["Architectures"], ["x86_64"])
+        self.assertEqual(function["ReservedConcurrentExecutions"], 0)
+
+    def test_every_alarm_tells_the_topic_and_stands_without_one(self):
+        names = {"FunctionErrorsAlarm", "LatencyAlarm", "ServerErrorsAlarm"}
+        names |= {"TableErrorsAlarm", "ThrottlesAlarm"}
+        for parameters, actions in [({"AlarmTopicArn": TOPIC}, [TOPIC]), ({}, [])]:
+            alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm")
+            self.assertEqual(set(alarms), names)
+            for name, alarm in alarms.items():
+                alarm = alarm["Properties"]
+                self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (actions, actions), name)
+                self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
+
+    def test_the_dashboard_is_json(self):
+        body = json.loads(Stack().properties("Dashboard")["DashboardBody"])
+        self.assertGreaterEqual(len(body["widgets"]), 6)
+
+    def test_the_stages_of_samconfig_can_be_deployed(self):
+        config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+        self.assertEqual(config["default"]["deploy"], config["dev"]["deploy"])
+        for name in ["dev", "prod"]:
+            overrides = config[name]["deploy"]["parameters"]["parameter_overrides"]
+            parameters = dict(override.split("=", 1) for override in overrides)
+            for parameter, value in parameters.items():
+                if TEMPLATE["Parameters"][parameter]["Type"] == "Number":
+                    parameters[parameter] = int(value)
+            stack = Stack(**parameters)
+            self.assertEqual(stack.parameters["StageName"], name)
+            check_authorization(self, stack, "IAM")
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    unittest.main()
