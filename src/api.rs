@@ -156,14 +156,20 @@ impl Api {
 }
 
 async fn list_users(request: &Request, store: &UserStore) -> Result<Response, Error> {
-    let limit = request
-        .query
-        .parsed("limit", Limit::parse)?
-        .unwrap_or_default();
-    let cursor = request.query.parsed("cursor", Cursor::decode)?;
+    let (limit, cursor) = page_parameters(request)?;
+    let limit = limit.unwrap_or_default();
+    // A list has no version, so these change nothing here; a mistake is told.
+    IfMatch::read(&request.headers)?;
+    IfNoneMatch::read(&request.headers)?;
     let consistent = consistent(request)?;
     let page = store.list(limit, cursor.as_ref(), consistent).await?;
     Ok(response::page(&page, limit, consistent, request))
+}
+
+fn page_parameters(request: &Request) -> Result<(Option<Limit>, Option<Cursor>), Error> {
+    let limit = request.query.parsed("limit", Limit::parse)?;
+    let cursor = request.query.parsed("cursor", Cursor::decode)?;
+    Ok((limit, cursor))
 }
 
 async fn get_user(
@@ -171,6 +177,8 @@ async fn get_user(
     store: &UserStore,
     user_id: &UserId,
 ) -> Result<Response, Error> {
+    // `GET /users?userId=` has them too; they do nothing there, but a mistake is told.
+    page_parameters(request)?;
     let if_match = IfMatch::read(&request.headers)?;
     let if_none_match = IfNoneMatch::read(&request.headers)?;
     let user = store.get(user_id, consistent(request)?).await?;

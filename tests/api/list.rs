@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lambda_http::http::Method;
 use serde_json::json;
 
 use crate::harness::{Answer, Service, ada};
@@ -204,4 +205,20 @@ async fn a_bad_limit_or_a_forged_cursor_is_refused_by_name() {
         repeated.field_errors(),
         [("/limit".to_owned(), "is given more than once".to_owned())]
     );
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_parameter_that_changes_nothing_is_told_all_the_same() {
+    let service = Service::start().await;
+    for path in ["/users?userId=1&limit=0", "/users?userId=1&cursor=x"] {
+        let refused = service.get(path).await;
+        let _ = refused.has_problem(400, "invalid_parameter");
+    }
+    for name in ["if-match", "if-none-match"] {
+        for (value, status) in [("1", 400), ("\"1\"", 200)] {
+            let headers = [(name, value)];
+            let list = service.send(Method::GET, "/users", &headers, "").await;
+            assert_eq!(list.status, status, "{name}: {value}");
+        }
+    }
 }

@@ -1,0 +1,83 @@
+// The whole life of a user, against the service at the URL in the environment variable API. Every
+// path, parameter, body and answer in here is typed by openapi.yaml: what it does not say does not
+// compile.
+
+import assert from "node:assert/strict";
+import createClient from "openapi-fetch";
+import type { components, paths } from "./build/openapi.js";
+
+type Problem = components["schemas"]["Problem"];
+type User = components["schemas"]["User"];
+
+const client = createClient<paths>({ baseUrl: process.env["API"] ?? "http://127.0.0.1:3000" });
+
+// Create: the service names the user.
+const created = await client.POST("/users", {
+  body: { name: "Ada Lovelace", email: "ada@example.com", metadata: { team: "engines" } },
+});
+assert.equal(created.response.status, 201);
+const user: User = created.data!;
+const path = { userId: user.userId };
+assert.equal(user.version, 1);
+assert.equal(created.response.headers.get("location"), `/users/${user.userId}`);
+const ETag = created.response.headers.get("etag")!;
+
+// A second user of that id is a conflict, which its code tells.
+const conflict = await client.POST("/users", { body: { ...path, name: "Another", email: "a@example.com" } });
+assert.equal(conflict.response.status, 409);
+const problem: Problem = conflict.error!;
+assert.equal(problem.code, "user_exists");
+
+// Read it, in both forms.
+const read = await client.GET("/users/{userId}", { params: { path, query: { consistent: true } } });
+assert.deepEqual(read.data, user);
+const found = await client.GET("/users", { params: { query: path } });
+assert.deepEqual(found.data, user);
+const known = await client.GET("/users/{userId}", { params: { path, header: { "If-None-Match": ETag } } });
+assert.equal(known.response.status, 304);
+const head = await client.HEAD("/users/{userId}", { params: { path } });
+assert.equal(head.response.headers.get("etag"), ETag);
+
+// List all, page by page, until it is there.
+let isListed = false;
+let cursor: string | undefined;
+do {
+  const page = await client.GET("/users", { params: { query: { limit: 2, ...(cursor && { cursor }) } } });
+  assert.ok(page.data && "items" in page.data);
+  const { items, nextCursor } = page.data as components["schemas"]["UserPage"];
+  isListed ||= items.some((item) => item.userId === user.userId);
+  cursor = nextCursor;
+} while (cursor);
+assert.ok(isListed);
+
+// Replace what was read, once; a second time, that version is gone.
+const body = { name: "Ada King", email: user.email, phone: "+442079460000" };
+const params = { path, header: { "If-Match": ETag } };
+const replaced = await client.PUT("/users/{userId}", { params, body });
+assert.equal(replaced.response.status, 200);
+assert.equal(replaced.data?.version, 2);
+assert.equal(replaced.data.metadata, undefined);
+const stale = await client.PUT("/users/{userId}", { params, body });
+assert.equal(stale.response.status, 412);
+assert.equal(stale.error?.code, "version_mismatch");
+
+// What breaks a rule is told field by field.
+const refused = await client.PUT("/users/{userId}", { params: { path }, body: { ...body, email: "none" } });
+assert.equal(refused.response.status, 400);
+assert.deepEqual(refused.error?.errors?.map(({ field }) => field), ["/email"]);
+
+// Delete it; then it is gone.
+const deleted = await client.DELETE("/users/{userId}", { params: { path } });
+assert.equal(deleted.response.status, 204);
+const gone = await client.GET("/users/{userId}", { params: { path } });
+assert.equal(gone.response.status, 404);
+assert.equal(gone.error?.message, "No user data found");
+
+// @ts-expect-error: a field that the contract does not have
+void ({ name: "Ada", email: "ada@example.com", age: 36 } satisfies components["schemas"]["NewUser"]);
+// @ts-expect-error: a field that the contract requires
+void ({ name: "Ada" } satisfies components["schemas"]["NewUser"]);
+// @ts-expect-error: a path that the contract does not have
+void (() => client.GET("/people"));
+
+console.log(`${user.userId}: created, read, listed, replaced and deleted`);
