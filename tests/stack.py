@@ -46,7 +46,10 @@ OPERATIONS = {
     "/users": READS | WRITES | {"options"},
     "/users/{userId}": READS | WRITES - {"post"} | {"options"},
 }
-NO_ROUTE = {"/", "/{proxy+}", "/users/{userId}/{proxy+}"}
+PAGE = {"/docs", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/initializer.js"}
+PAGE |= {"/openapi.json"}
+# Open to anyone, for there is nothing behind them: no route, or the page of the contract.
+OPEN = {"/", "/{proxy+}", "/users/{userId}/{proxy+}"} | PAGE
 
 
 class Refused(Exception):
@@ -233,7 +236,7 @@ def include(value, change_document):
 
 
 def expected_authorization(mode, path, method):
-    if path in NO_ROUTE or method == "options":
+    if path in OPEN or method == "options":
         return "NONE"
     if mode == "COGNITO":
         return ("users/read",) if method in READS else ("users/write",)
@@ -248,7 +251,7 @@ def check_authorization(test, stack, mode):
         met.setdefault(path, set()).add(method)
     for path, methods in OPERATIONS.items():
         test.assertEqual(met.pop(path), methods, path)
-    test.assertEqual(met, {path: {"x-amazon-apigateway-any-method"} for path in NO_ROUTE})
+    test.assertEqual(met, {path: {"x-amazon-apigateway-any-method"} for path in OPEN})
 
 
 class Authorization(unittest.TestCase):
@@ -305,8 +308,8 @@ class Authorization(unittest.TestCase):
             "UserPoolArn": ["", POOL],
             "AllowedSourceRanges": ["", RANGES],
             "AllowedOrigins": ["", "*", "https://a.example,https://b.example"],
-            "Table": ["create", "existing"],
-            "StageName": ["prod", "dev"],
+            "DocsPage": ["hidden", "public"],
+            "StageName": ["prod", "docs"],
         }
         combinations = itertools.product(*choices.values())
         for combination in combinations:
@@ -314,7 +317,7 @@ class Authorization(unittest.TestCase):
             with self.subTest(parameters):
                 stack = Stack(ignore_rules=True, **parameters)
                 for path, method, operation in stack.operations:
-                    if path in NO_ROUTE or method == "options":
+                    if path in OPEN or method == "options":
                         continue
                     try:
                         authorization = stack.authorization(operation)
@@ -355,12 +358,12 @@ class Authorization(unittest.TestCase):
 
 
 class Integration(unittest.TestCase):
-    def test_every_operation_runs_the_alias_and_no_other_path_runs_anything(self):
-        for mode, parameters in MODES.items():
-            for path, method, operation in Stack(**parameters).operations:
-                with self.subTest(f"{mode}: {method} {path}"):
+    def test_every_operation_runs_the_alias_and_an_unknown_path_runs_nothing(self):
+        for mode, docs in itertools.product(MODES, ["hidden", "public"]):
+            for path, method, operation in Stack(**MODES[mode], DocsPage=docs).operations:
+                with self.subTest(f"{mode}, {docs}: {method} {path}"):
                     integration = operation["x-amazon-apigateway-integration"]
-                    if path in NO_ROUTE:
+                    if path in OPEN and not (path in PAGE and docs == "public"):
                         expected = {"type": "mock", "passthroughBehavior": "never"}
                     else:
                         expected = {
@@ -371,20 +374,24 @@ class Integration(unittest.TestCase):
                         }
                     self.assertEqual(integration, expected)
 
-    def test_the_alias_may_be_called_by_the_stage_that_serves_and_for_users_alone(self):
-        stack = Stack(StageName="blue")
-        (permission,) = stack.of_type("AWS::Lambda::Permission").values()
-        self.assertEqual(
-            permission["Properties"],
-            {
-                "Action": "lambda:InvokeFunction",
-                "FunctionName": "{UserFunctionAliaslive}",
-                "Principal": "apigateway.amazonaws.com",
-                "SourceArn": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:"
-                "{UserRequestApi}/blue/*/users*",
-            },
-        )
-        self.assertEqual(stack.of_type("AWS::Lambda::Url"), {})
+    def test_the_alias_may_be_called_by_the_stage_that_serves_and_for_what_it_serves(self):
+        for docs, paths in [("hidden", ["users*"]), ("public", ["docs*", "openapi.json", "users*"])]:
+            stack = Stack(StageName="blue", DocsPage=docs)
+            sources = []
+            for permission in stack.of_type("AWS::Lambda::Permission").values():
+                permission = permission["Properties"]
+                sources.append(permission.pop("SourceArn"))
+                self.assertEqual(
+                    permission,
+                    {
+                        "Action": "lambda:InvokeFunction",
+                        "FunctionName": "{UserFunctionAliaslive}",
+                        "Principal": "apigateway.amazonaws.com",
+                    },
+                )
+            api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{{UserRequestApi}}/blue/*/"
+            self.assertEqual(sorted(sources), [api + path for path in paths])
+            self.assertEqual(stack.of_type("AWS::Lambda::Url"), {})
 
     def test_the_gateway_lets_pages_read_its_answers_where_any_page_may_call(self):
         name = "gatewayresponse.header.Access-Control-Allow-Origin"

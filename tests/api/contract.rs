@@ -30,7 +30,7 @@ const OF_EVERY_ANSWER: [&str; 6] = [
 ];
 
 /// What is served beside the API: the document itself, and its page.
-const DOCUMENTS: [&str; 8] = [
+pub const DOCUMENTS: [&str; 8] = [
     "/",
     "/docs",
     "/docs/",
