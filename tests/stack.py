@@ -96,6 +96,8 @@ class Stack:
                 raise Refused(f"{name}={value}: one of {rules['AllowedValues']}")
             if not re.fullmatch(rules.get("AllowedPattern", ".*"), str(value), re.DOTALL):
                 raise Refused(f"{name}={value}: {rules['AllowedPattern']}")
+            if len(str(value)) > rules.get("MaxLength", 4096):
+                raise Refused(f"{name}={value}: at most {rules['MaxLength']} characters")
             if rules["Type"] == "Number":
                 low, high = rules.get("MinValue", value), rules.get("MaxValue", value)
                 if not low <= value <= high:
@@ -347,6 +349,11 @@ class Authorization(unittest.TestCase):
         self.assertEqual(
             preflight, anyone | {"Sid": "Preflight", "Resource": "execute-api:/*/OPTIONS/*"}
         )
+        document = Stack(**MODES["NONE"], DocsPage="public").document
+        *others, page = document["x-amazon-apigateway-policy"]["Statement"]
+        self.assertEqual(others, [reads, preflight])
+        page_paths = ["execute-api:/*/GET/docs*", "execute-api:/*/GET/openapi.json"]
+        self.assertEqual(page, anyone | {"Sid": "Page", "Resource": page_paths})
 
     def test_a_changed_parameter_reaches_the_stage(self):
         with mock.patch("time.time", return_value=1):
@@ -415,6 +422,33 @@ class Integration(unittest.TestCase):
         self.assertEqual(
             alarms, {"{FunctionErrorsAlarm}", "{LatencyAlarm}", "{ServerErrorsAlarm}"}
         )
+        # What mends an alarm must not be stopped by it.
+        ignoring = Stack(DeploymentAlarms="ignore").of_type("AWS::CodeDeploy::DeploymentGroup")
+        (group,) = ignoring.values()
+        self.assertNotIn("Alarms", group["Properties"]["AlarmConfiguration"])
+
+    def test_a_changed_parameter_of_the_function_is_a_new_version_of_it(self):
+        def description(**parameters):
+            stack = Stack(**parameters)
+            (version,) = stack.of_type("AWS::Lambda::Version").values()
+            return version["Properties"]["Description"]
+
+        own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
+        changes = [
+            {"Architecture": "x86_64"},
+            {"MemorySize": 512},
+            {"Timeout": 20},
+            {"TableName": "Others"},
+            {"AllowedOrigins": "*"},
+            {**own, "BasePath": "v1"},
+        ]
+        # Another description is another version, as the documentation of CloudFormation has it.
+        descriptions = {description(), *(description(**change) for change in changes)}
+        self.assertEqual(len(descriptions), 1 + len(changes))
+        longest = {"Architecture": "x86_64", "MemorySize": 10240, "Timeout": 29}
+        origins = ",".join(["https://a.example"] * 5)[:99] + "x"
+        longest |= {"TableName": "t" * 100, "AllowedOrigins": origins}
+        self.assertLessEqual(len(description(**longest, **own, BasePath="b" * 30)), 256)
 
     def test_a_domain_of_ones_own_leads_to_the_stage(self):
         own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
@@ -430,7 +464,9 @@ class Integration(unittest.TestCase):
         self.assertEqual(variables["BASE_PATH"], "v1")
         self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com/v1")
         self.assertIn("UserRequestDomainRecord", stack.resources)
-        self.assertNotIn("BasePath", Stack(**own).properties("UserRequestDomainMapping"))
+        stack = Stack(**own)
+        self.assertNotIn("BasePath", stack.properties("UserRequestDomainMapping"))
+        self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com")
 
 
 class Permissions(unittest.TestCase):
@@ -498,7 +534,7 @@ class Permissions(unittest.TestCase):
         )
         kept = Stack().resources
         for name in ["GatewayAccount", "GatewayAccountRole"]:
-            self.assertEqual(kept[name]["DeletionPolicy"], "Retain", name)
+            self.assertEqual(kept[name]["DeletionPolicy"], "RetainExceptOnCreate", name)
             self.assertNotIn(name, Stack(GatewayLogsRole="existing").resources)
 
 
@@ -582,7 +618,7 @@ class Operation(unittest.TestCase):
 
     def test_every_alarm_tells_the_topic_and_stands_without_one(self):
         names = {"FunctionErrorsAlarm", "LatencyAlarm", "ServerErrorsAlarm"}
-        names |= {"TableErrorsAlarm", "ThrottlesAlarm"}
+        names |= {"FunctionThrottlesAlarm", "TableErrorsAlarm", "TableThrottlesAlarm"}
         for parameters, actions in [({"AlarmTopicArn": TOPIC}, [TOPIC]), ({}, [])]:
             alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm")
             self.assertEqual(set(alarms), names)
@@ -590,6 +626,8 @@ class Operation(unittest.TestCase):
                 alarm = alarm["Properties"]
                 self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (actions, actions), name)
                 self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
+                # By default a percentile of few requests counts too.
+                self.assertNotIn("EvaluateLowSampleCountPercentile", alarm, name)
 
     def test_the_dashboard_is_json(self):
         body = json.loads(Stack().properties("Dashboard")["DashboardBody"])
