@@ -17,7 +17,7 @@ use crate::{
     response::{self, AllowedOrigins, Response},
     router::{Resource, Route},
     store::UserStore,
-    user::{Timestamp, User, UserId, UserInput},
+    user::{Change, Timestamp, User, UserId, UserInput, UserPatch},
 };
 
 /// The user service, whatever stands before it.
@@ -83,6 +83,7 @@ impl Api {
             Route::CreateUser => self.create_user(request, store).await,
             Route::GetUser(user_id) => get_user(request, store, &user_id).await,
             Route::ReplaceUser(user_id) => self.replace_user(request, store, user_id).await,
+            Route::PatchUser(user_id) => self.patch_user(request, store, &user_id).await,
             Route::DeleteUser(user_id) => delete_user(request, store, &user_id).await,
             Route::Options(methods) => Ok(response::options(methods)),
             #[cfg(feature = "docs")]
@@ -118,10 +119,22 @@ impl Api {
             }
         }
         let input = UserInput::for_replacement(request.json()?, &user_id)?;
-        let user = store
-            .replace(&user_id, &input, &if_match, || self.now())
-            .await?;
-        Ok(response::user(&user))
+        let change = Change::Replacement(input);
+        let user = store.change(&user_id, &change, &if_match, || self.now());
+        Ok(response::user(&user.await?))
+    }
+
+    async fn patch_user(
+        &self,
+        request: &Request,
+        store: &UserStore,
+        user_id: &UserId,
+    ) -> Result<Response, Error> {
+        let if_match = IfMatch::read(&request.headers)?;
+        refuse_if_none_match(request, "has no meaning for PATCH; send If-Match")?;
+        let change = Change::Patch(UserPatch::read(request.json()?, user_id)?);
+        let user = store.change(user_id, &change, &if_match, || self.now());
+        Ok(response::user(&user.await?))
     }
 
     /// `PUT` with `If-None-Match: *`.
@@ -166,6 +179,16 @@ async fn list_users(request: &Request, store: &UserStore) -> Result<Response, Er
     Ok(response::page(&page, limit, consistent, request))
 }
 
+fn refuse_if_none_match(request: &Request, message: &'static str) -> Result<(), Error> {
+    match IfNoneMatch::read(&request.headers)? {
+        IfNoneMatch::Absent => Ok(()),
+        IfNoneMatch::Any | IfNoneMatch::NoneOf(_) => Err(Error::InvalidHeader {
+            name: "If-None-Match",
+            message,
+        }),
+    }
+}
+
 fn page_parameters(request: &Request) -> Result<(Option<Limit>, Option<Cursor>), Error> {
     let limit = request.query.parsed("limit", Limit::parse)?;
     let cursor = request.query.parsed("cursor", Cursor::decode)?;
@@ -197,13 +220,7 @@ async fn delete_user(
     user_id: &UserId,
 ) -> Result<Response, Error> {
     let if_match = IfMatch::read(&request.headers)?;
-    if IfNoneMatch::read(&request.headers)? != IfNoneMatch::Absent {
-        let message = "has no meaning for DELETE; send If-Match";
-        return Err(Error::InvalidHeader {
-            name: "If-None-Match",
-            message,
-        });
-    }
+    refuse_if_none_match(request, "has no meaning for DELETE; send If-Match")?;
     store.delete(user_id, &if_match).await?;
     Ok(response::no_content())
 }

@@ -203,6 +203,14 @@ impl Error {
         }
     }
 
+    /// The same failure, told to the caller as `message` where it is DynamoDB's.
+    pub fn told_as(mut self, message: &'static str) -> Self {
+        if let Self::Store(error) = &mut self {
+            error.message = message;
+        }
+        self
+    }
+
     /// After how many seconds the same request may succeed, where it may.
     pub fn retry_after(&self) -> Option<u32> {
         matches!(self, Self::Store(error) if error.retryable).then_some(1)

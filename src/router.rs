@@ -62,6 +62,7 @@ impl<'a> Resource<'a> {
             Method::HEAD,
             Method::POST,
             Method::PUT,
+            Method::PATCH,
             Method::DELETE,
             Method::OPTIONS,
         ];
@@ -69,6 +70,7 @@ impl<'a> Resource<'a> {
             Method::GET,
             Method::HEAD,
             Method::PUT,
+            Method::PATCH,
             Method::DELETE,
             Method::OPTIONS,
         ];
@@ -94,6 +96,8 @@ pub enum Route {
     GetUser(UserId),
     /// `PUT` of one user, by path or by query.
     ReplaceUser(UserId),
+    /// `PATCH` of one user, by path or by query.
+    PatchUser(UserId),
     /// `DELETE` of one user, by path or by query.
     DeleteUser(UserId),
     /// `OPTIONS` of a resource: the methods it has.
@@ -125,12 +129,14 @@ impl Route {
                 )),
                 Method::POST => Ok(Self::CreateUser),
                 Method::PUT => addressed_by(query).map(Self::ReplaceUser),
+                Method::PATCH => addressed_by(query).map(Self::PatchUser),
                 Method::DELETE => addressed_by(query).map(Self::DeleteUser),
                 _ => not_allowed,
             },
             Resource::User(segment) => match *method {
                 Method::GET | Method::HEAD => user_id(percent_decode(segment)).map(Self::GetUser),
                 Method::PUT => user_id(percent_decode(segment)).map(Self::ReplaceUser),
+                Method::PATCH => user_id(percent_decode(segment)).map(Self::PatchUser),
                 Method::DELETE => user_id(percent_decode(segment)).map(Self::DeleteUser),
                 _ => not_allowed,
             },

@@ -1,6 +1,7 @@
 //! The table of users: every call of DynamoDB, and nothing else knows them.
 //!
-//! An operation is one call. A write states its condition to DynamoDB, and what
+//! An operation is one call, unless a user has to be read before it is known what
+//! to write. A write states its condition to DynamoDB, and what
 //! a failed condition means is told by the item it returns
 //! (`ReturnValuesOnConditionCheckFailure`), without a second read.
 //!
@@ -45,7 +46,7 @@ use crate::{
     error::Error,
     page::{Cursor, Limit, Page},
     precondition::IfMatch,
-    user::{Timestamp, User, UserId, UserInput, Version},
+    user::{Change, Timestamp, User, UserId, Version},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -185,36 +186,55 @@ impl UserStore {
         }
     }
 
-    /// Replaces what a client may write of a user, counts its version up, and
-    /// returns the user as it is then. Attributes that the service does not
-    /// know stay.
+    /// Makes `change` of a user, counts its version up, and returns the user as it is
+    /// then. Attributes that the service does not know stay.
     ///
     /// It takes a second call where the user was last written in the same
-    /// millisecond, and where its `version` is not one of this service.
+    /// millisecond, where its `version` is not one of this service, and where
+    /// `metadata` is merged, which is read first.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
-    pub async fn replace(
+    /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::InvalidUser`] where
+    /// the user would break a rule then, [`Error::Store`].
+    pub async fn change(
         &self,
         user_id: &UserId,
-        input: &UserInput,
+        change: &Change,
         if_match: &IfMatch,
         clock: impl Fn() -> Timestamp,
     ) -> Result<User, Error> {
         let mut now = clock();
-        let mut precedent = Precedent::Version(if_match);
+        let unconditional = change.unconditional();
+        let mut seen = None;
+        if unconditional.is_none() {
+            let stored = self.get(user_id, true).await;
+            seen = Some(stored.map_err(|error| error.told_as(SAVE))?);
+        }
         for _ in 0..MOST_ROUNDS {
+            if let Some(stored) = &seen
+                && !if_match.allows(stored.version())
+            {
+                return Err(Error::VersionMismatch);
+            }
+            let (precedent, attributes) = match (&seen, unconditional.clone()) {
+                (Some(stored), None) => (Precedent::Seen(stored), change.attributes(stored)?),
+                (Some(stored), Some(attributes)) => (Precedent::of(stored, if_match), attributes),
+                (None, attributes) => {
+                    (Precedent::Version(if_match), attributes.unwrap_or_default())
+                }
+            };
             let attempts = self.attempts();
             let mut expression = Expression::default();
-            let condition = expression.replaceable(&precedent, now);
-            let update = expression.update(input.clone(), &precedent, now);
+            let condition = expression.changeable(precedent, now);
+            let update = expression.update(attributes, precedent, now);
             let call = self.client.update_item().table_name(&*self.table);
             let call = call.key("userId", string(user_id.as_str()));
             let call = call
                 .update_expression(update)
                 .condition_expression(condition);
-            let call = call.set_expression_attribute_names(Some(expression.names));
-            let call = call.set_expression_attribute_values(Some(expression.values));
+            let (names, values) = expression.into_parts();
+            let call = call.set_expression_attribute_names(Some(names));
+            let call = call.set_expression_attribute_values(values);
             let call = call.return_values(ReturnValue::AllNew);
             let call = call.return_values_on_condition_check_failure(AllOld);
             let call = call.customize().interceptor(attempts.clone()).send();
@@ -223,14 +243,11 @@ impl UserStore {
                     Ok(output) => match user(output.attributes.unwrap_or_default()) {
                         // Counted up from a number that is no version, such as 1.5.
                         uncounted if uncounted.version() == Version::default() => uncounted,
-                        replaced => return Ok(replaced),
+                        changed => return Ok(changed),
                     },
                     Err(Failure::Condition(Some(stored))) => {
-                        if attempts.may_have_written() && stored.was_written(input, now) {
+                        if attempts.may_have_written() && stored.was_written(change, now) {
                             return Ok(stored);
-                        }
-                        if !if_match.allows(stored.version()) {
-                            return Err(Error::VersionMismatch);
                         }
                         stored
                     }
@@ -238,7 +255,7 @@ impl UserStore {
                     Err(failure) => return Err(failure.into_error(SAVE)),
                 };
             now = clock().max(now.next());
-            precedent = Precedent::of(&stored, if_match);
+            seen = Some(stored);
         }
         Err(Failure::overtaken().into_error(SAVE))
     }
@@ -251,17 +268,20 @@ impl UserStore {
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
     pub async fn delete(&self, user_id: &UserId, if_match: &IfMatch) -> Result<(), Error> {
-        let mut precedent = Precedent::Version(if_match);
+        let mut seen = None;
         for _ in 0..MOST_ROUNDS {
+            let precedent = match &seen {
+                None => Precedent::Version(if_match),
+                Some(stored) => Precedent::of(stored, if_match),
+            };
             let attempts = self.attempts();
             let mut expression = Expression::default();
-            let condition = expression.deletable(&precedent);
+            let condition = expression.deletable(precedent);
             let call = self.client.delete_item().table_name(&*self.table);
             let call = call.key("userId", string(user_id.as_str()));
             let call = call.condition_expression(condition);
-            let call = call.set_expression_attribute_names(Some(expression.names));
-            // DynamoDB refuses an empty map of values.
-            let values = Some(expression.values).filter(|values| !values.is_empty());
+            let (names, values) = expression.into_parts();
+            let call = call.set_expression_attribute_names(Some(names));
             let call = call.set_expression_attribute_values(values);
             let call = call.return_values_on_condition_check_failure(AllOld);
             let call = call.customize().interceptor(attempts.clone()).send();
@@ -276,7 +296,7 @@ impl UserStore {
             if !if_match.allows(stored.version()) {
                 return Err(Error::VersionMismatch);
             }
-            precedent = Precedent::of(&stored, if_match);
+            seen = Some(stored);
         }
         Err(Failure::overtaken().into_error(DELETE))
     }

@@ -2,6 +2,7 @@
 //! client may write.
 
 mod input;
+mod patch;
 
 use std::{collections::HashMap, fmt};
 
@@ -13,8 +14,8 @@ use time::{
 };
 use uuid::Uuid;
 
-pub use self::input::UserInput;
-use crate::json::Json;
+pub use self::{input::UserInput, patch::UserPatch};
+use crate::{error::Error, json::Json};
 
 /// The attributes the service knows, in the order in which an answer shows them.
 const ATTRIBUTES: &[&str] = &[
@@ -86,6 +87,40 @@ impl UserId {
     }
 }
 
+/// Attributes that a client may write, with their values, or `None` where a write
+/// removes one.
+pub type Attributes = Vec<(&'static str, Option<AttributeValue>)>;
+
+/// What a write makes of a user that is there.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// `PUT`: all that a client may write.
+    Replacement(UserInput),
+    /// `PATCH`: what a client names.
+    Patch(UserPatch),
+}
+
+impl Change {
+    /// What to write whatever is stored; `None` where that has to be known first.
+    pub fn unconditional(&self) -> Option<Attributes> {
+        match self {
+            Self::Replacement(input) => Some(input.clone().into_attributes()),
+            Self::Patch(patch) => patch.unconditional(),
+        }
+    }
+
+    /// What the attributes of `stored` become.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUser`] where they would break a rule.
+    pub fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
+        match self {
+            Self::Replacement(input) => Ok(input.clone().into_attributes()),
+            Self::Patch(patch) => patch.attributes(stored),
+        }
+    }
+}
+
 /// Counts the writes of a user: 1 when created, one more with each replacement.
 /// An item that this service has not written has version 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +129,11 @@ pub struct Version(pub u64);
 impl Version {
     /// The version that a user is created with.
     pub const FIRST: Self = Self(1);
+
+    /// The next one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
 
     /// As an entity-tag (RFC 9110 section 8.8.3).
     pub fn etag(self) -> HeaderValue {
@@ -183,11 +223,14 @@ impl User {
         )
     }
 
-    /// Whether the last write of it was that of `input` at the time `now`.
-    pub fn was_written(&self, input: &UserInput, now: Timestamp) -> bool {
-        let mut written = input.clone().into_attributes().into_iter();
+    /// Whether the last write of it was that of `change` at the time `now`.
+    pub fn was_written(&self, change: &Change, now: Timestamp) -> bool {
         self.text("updatedAt") == Some(&now.to_string())
-            && written.all(|(name, value)| self.attribute(name) == value.as_ref())
+            && change.attributes(self).is_ok_and(|attributes| {
+                attributes
+                    .iter()
+                    .all(|(name, value)| self.attribute(name) == value.as_ref())
+            })
     }
 
     /// The attribute `name`, as it is stored.

@@ -41,7 +41,7 @@ MODES = {
 }
 NO_VALUE = object()
 
-READS, WRITES = {"get", "head"}, {"post", "put", "delete", "x-amazon-apigateway-any-method"}
+READS, WRITES = {"get", "head"}, {"post", "put", "patch", "delete", "x-amazon-apigateway-any-method"}
 OPERATIONS = {
     "/users": READS | WRITES | {"options"},
     "/users/{userId}": READS | WRITES - {"post"} | {"options"},

@@ -7,25 +7,25 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{number, string};
 use crate::{
     precondition::IfMatch,
-    user::{Timestamp, User, UserInput, Version},
+    user::{Attributes, Timestamp, User, Version},
 };
 
 /// What a write comes after.
+#[derive(Clone, Copy)]
 pub(super) enum Precedent<'a> {
-    /// A version of this service, or none yet.
+    /// A version of this service that the request allows, or none yet.
     Version(&'a IfMatch),
-    /// A `version` that has been seen and is not one of this service.
-    Foreign(AttributeValue),
+    /// What has been read, and nothing later.
+    Seen(&'a User),
 }
 
 impl<'a> Precedent<'a> {
-    /// What the next attempt comes after, now that `stored` has been seen and
-    /// `if_match` allows it.
-    pub(super) fn of(stored: &User, if_match: &'a IfMatch) -> Self {
+    /// What the next attempt of a write comes after, now that `stored` has been
+    /// seen and `if_match` allows it: only a version of this service can be
+    /// counted up by DynamoDB.
+    pub(super) fn of(stored: &'a User, if_match: &'a IfMatch) -> Self {
         match stored.attribute("version") {
-            Some(version) if stored.version() == Version::default() => {
-                Self::Foreign(version.clone().into())
-            }
+            Some(_) if stored.version() == Version::default() => Self::Seen(stored),
             Some(_) | None => Self::Version(if_match),
         }
     }
@@ -35,11 +35,23 @@ impl<'a> Precedent<'a> {
 /// name has a placeholder, for `name` and others are DynamoDB's reserved words.
 #[derive(Default)]
 pub(super) struct Expression {
-    pub(super) names: HashMap<String, String>,
-    pub(super) values: HashMap<String, AttributeValue>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
 }
 
 impl Expression {
+    /// Names and values by their placeholders; `None` where there are no values, for
+    /// DynamoDB refuses an empty map.
+    pub(super) fn into_parts(
+        self,
+    ) -> (
+        HashMap<String, String>,
+        Option<HashMap<String, AttributeValue>>,
+    ) {
+        let values = Some(self.values).filter(|values| !values.is_empty());
+        (self.names, values)
+    }
+
     fn name(&mut self, attribute: &str) -> String {
         let placeholder = format!("#{attribute}");
         self.names.insert(placeholder.clone(), attribute.to_owned());
@@ -53,14 +65,28 @@ impl Expression {
     }
 
     /// The user exists, and is as `precedent` says.
-    pub(super) fn deletable(&mut self, precedent: &Precedent<'_>) -> String {
+    pub(super) fn deletable(&mut self, precedent: Precedent<'_>) -> String {
         match precedent {
             Precedent::Version(if_match) => self.matching(if_match),
-            Precedent::Foreign(seen) => {
-                let version = self.name("version");
-                format!("{version} = {}", self.value("seen", seen.clone()))
-            }
+            Precedent::Seen(user) => self.unchanged(user),
         }
+    }
+
+    /// No write of this service has come after `seen`.
+    fn unchanged(&mut self, seen: &User) -> String {
+        let user_id = self.name("userId");
+        let mut condition = format!("attribute_exists({user_id})");
+        for attribute in ["version", "updatedAt"] {
+            let name = self.name(attribute);
+            condition += &match seen.attribute(attribute) {
+                Some(value) => {
+                    let value = self.value(&format!("seen_{attribute}"), value.clone().into());
+                    format!(" AND {name} = {value}")
+                }
+                None => format!(" AND attribute_not_exists({name})"),
+            };
+        }
+        condition
     }
 
     /// The user exists in one of the versions.
@@ -88,28 +114,29 @@ impl Expression {
 
     /// The user exists, is as `precedent` says and can be counted up from, and
     /// was not last written `now`: a repeat of this write is to find itself.
-    pub(super) fn replaceable(&mut self, precedent: &Precedent<'_>, now: Timestamp) -> String {
+    pub(super) fn changeable(&mut self, precedent: Precedent<'_>, now: Timestamp) -> String {
         let mut condition = self.deletable(precedent);
         if let Precedent::Version(_) = precedent {
             let (version, zero) = (self.name("version"), self.value("zero", number(0)));
             condition += &format!(" AND (attribute_not_exists({version}) OR {version} >= {zero})");
         }
         let updated_at = self.name("updatedAt");
-        let now = self.value("updatedAt", string(&now.to_string()));
+        let now = self.value("now", string(&now.to_string()));
         condition += &format!(" AND (attribute_not_exists({updated_at}) OR {updated_at} <> {now})");
         condition
     }
 
-    /// Sets or removes what a client may write, and sets the service's own.
+    /// Sets or removes `attributes`, and sets the service's own: the version is
+    /// counted up, or is the one after what was seen.
     pub(super) fn update(
         &mut self,
-        input: UserInput,
-        precedent: &Precedent<'_>,
+        attributes: Attributes,
+        precedent: Precedent<'_>,
         now: Timestamp,
     ) -> String {
         let mut set = Vec::new();
         let mut remove = Vec::new();
-        for (attribute, value) in input.into_attributes() {
+        for (attribute, value) in attributes {
             let name = self.name(attribute);
             match value {
                 Some(value) => {
@@ -118,19 +145,20 @@ impl Expression {
                 None => remove.push(name),
             }
         }
-        let (version, first) = (
-            self.name("version"),
-            self.value("first", number(Version::FIRST.0)),
-        );
+        let version = self.name("version");
         set.push(match precedent {
             Precedent::Version(_) => {
                 let zero = self.value("zero", number(0));
+                let first = self.value("first", number(Version::FIRST.0));
                 format!("{version} = if_not_exists({version}, {zero}) + {first}")
             }
-            Precedent::Foreign(_) => format!("{version} = {first}"),
+            Precedent::Seen(user) => {
+                let next = self.value("next", number(user.version().next().0));
+                format!("{version} = {next}")
+            }
         });
         let updated_at = self.name("updatedAt");
-        let now = self.value("updatedAt", string(&now.to_string()));
+        let now = self.value("now", string(&now.to_string()));
         set.push(format!("{updated_at} = {now}"));
         let set = set.join(", ");
         if remove.is_empty() {

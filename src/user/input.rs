@@ -6,14 +6,14 @@ use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 use validator::{Validate, ValidationError};
 
-use super::{ATTRIBUTES, UserId, rank};
+use super::{ATTRIBUTES, Attributes, UserId, rank};
 use crate::{
     error::{Error, FieldError, FieldErrors, Place},
     json::{self, Json, Members},
 };
 
 /// Compact JSON of `metadata`, in bytes.
-const MAX_METADATA_BYTES: usize = 64 * 1024;
+pub(super) const MAX_METADATA_BYTES: usize = 64 * 1024;
 /// Containers inside each other in `metadata`, itself included.
 const MAX_METADATA_DEPTH: usize = 20;
 
@@ -32,7 +32,9 @@ impl UserInput {
     /// # Errors
     /// [`Error::MalformedJson`], or [`Error::InvalidUser`] with all that is wrong.
     pub fn for_creation(body: &[u8]) -> Result<(Option<UserId>, Self), Error> {
-        Self::parse(body, UserId::for_creation)
+        let mut fields = Fields::read(body)?;
+        let user_id = fields.user_id(UserId::for_creation);
+        Ok((user_id, Self::parse(fields)?))
     }
 
     /// Reads the body of a `PUT` to the user `addressed`. A `userId` in it must
@@ -41,24 +43,12 @@ impl UserInput {
     /// # Errors
     /// As [`UserInput::for_creation`].
     pub fn for_replacement(body: &[u8], addressed: &UserId) -> Result<Self, Error> {
-        let (_, input) = Self::parse(body, |text| {
-            (text == addressed.as_str())
-                .then(|| addressed.clone())
-                .ok_or("must be the userId that the request addresses, or left out")
-        })?;
-        Ok(input)
+        let mut fields = Fields::read(body)?;
+        fields.addressed(addressed);
+        Self::parse(fields)
     }
 
-    fn parse(
-        body: &[u8],
-        user_id: impl FnOnce(String) -> Result<UserId, &'static str>,
-    ) -> Result<(Option<UserId>, Self), Error> {
-        let mut fields = Fields::read(body)?;
-        let user_id = fields.optional_string("userId").and_then(|text| {
-            user_id(text)
-                .map_err(|message| fields.reject("userId", message))
-                .ok()
-        });
+    fn parse(mut fields: Fields<'_>) -> Result<Self, Error> {
         let draft = Draft {
             name: fields.string("name").map(|name| name.trim().to_owned()),
             email: fields.string("email"),
@@ -66,25 +56,25 @@ impl UserInput {
         };
         fields.check(&draft);
         let metadata = fields.metadata();
-        fields.check_names();
         match (draft.name, draft.email) {
-            (Some(name), Some(email)) if fields.errors.is_empty() => {
+            (Some(name), Some(email)) => {
+                fields.finish()?;
                 let phone = draft.phone;
-                let input = Self {
+                Ok(Self {
                     name,
                     email,
                     phone,
                     metadata,
-                };
-                Ok((user_id, input))
+                })
             }
-            _ => Err(fields.errors.into()),
+            // What is not there has been told.
+            _ => Err(fields.all_errors()),
         }
     }
 
     /// Every attribute that a client may write, with its value, or `None` where
     /// the client left it out.
-    pub fn into_attributes(self) -> Vec<(&'static str, Option<AttributeValue>)> {
+    pub fn into_attributes(self) -> Attributes {
         vec![
             ("name", Some(AttributeValue::S(self.name))),
             ("email", Some(AttributeValue::S(self.email))),
@@ -96,20 +86,20 @@ impl UserInput {
 
 /// The strings that a client sends for a user, before the rules.
 #[derive(Validate)]
-struct Draft {
+pub(super) struct Draft {
     #[validate(
         length(min = 1, max = 200, message = "must be 1 to 200 characters"),
         custom(function = "no_control_characters")
     )]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[validate(
         length(max = 254, message = "must be at most 254 characters"),
         email(message = "must be an email address, such as ada@example.com"),
         custom(function = "no_space_or_control_characters")
     )]
-    email: Option<String>,
+    pub(super) email: Option<String>,
     #[validate(custom(function = "e164"))]
-    phone: Option<String>,
+    pub(super) phone: Option<String>,
 }
 
 fn no_control_characters(text: &str) -> Result<(), ValidationError> {
@@ -149,8 +139,13 @@ fn rule(holds: bool, message: &'static str) -> Result<(), ValidationError> {
     }
 }
 
+/// The bytes of `metadata` as compact JSON.
+pub(super) fn metadata_bytes(metadata: &AttributeValue) -> usize {
+    serde_json::to_vec(&Json(metadata)).map_or(0, |json| json.len())
+}
+
 /// The members of a body, and what has been found wrong with them.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     members: Members<'a>,
     /// The names that have been asked for: those that a user has.
     known: BTreeSet<&'static str>,
@@ -158,7 +153,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, Error> {
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, Error> {
         let malformed = |message: &str| Error::MalformedJson(message.to_owned());
         if body.starts_with(b"\xEF\xBB\xBF") {
             return Err(malformed(
@@ -188,6 +183,26 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// The `userId`, as `parse` takes it.
+    fn user_id(
+        &mut self,
+        parse: impl FnOnce(String) -> Result<UserId, &'static str>,
+    ) -> Option<UserId> {
+        let user_id = self.optional_string("userId").map(parse)?;
+        user_id
+            .map_err(|message| self.reject("userId", message))
+            .ok()
+    }
+
+    /// Takes no `userId` but the one that is `addressed`.
+    pub(super) fn addressed(&mut self, addressed: &UserId) {
+        self.user_id(|text| {
+            (text == addressed.as_str())
+                .then(|| addressed.clone())
+                .ok_or("must be the userId that the request addresses, or left out")
+        });
+    }
+
     fn reject(&mut self, name: &str, message: impl Into<String>) {
         self.errors.push(Place::Member(&Place::Body, name), message);
     }
@@ -199,6 +214,11 @@ impl<'a> Fields<'a> {
             .iter()
             .find(|(member, _)| member == name)
             .map(|(_, raw)| *raw)
+    }
+
+    /// Whether the member `name` is there, null or not.
+    pub(super) fn has(&mut self, name: &'static str) -> bool {
+        self.get(name).is_some()
     }
 
     /// The member `name`; null counts as left out.
@@ -214,12 +234,22 @@ impl<'a> Fields<'a> {
         text.map_err(|message| self.reject(name, message)).ok()
     }
 
-    fn optional_string(&mut self, name: &'static str) -> Option<String> {
+    pub(super) fn optional_string(&mut self, name: &'static str) -> Option<String> {
         self.optional(name)?;
         self.string(name)
     }
 
-    fn metadata(&mut self) -> Option<AttributeValue> {
+    /// The string `name`, which may be left out, and not be null.
+    pub(super) fn present_string(&mut self, name: &'static str) -> Option<String> {
+        let raw = self.get(name)?;
+        if raw.get() == "null" {
+            self.reject(name, "is required");
+            return None;
+        }
+        self.string(name)
+    }
+
+    pub(super) fn metadata(&mut self) -> Option<AttributeValue> {
         let raw = self.optional("metadata")?;
         if !raw.get().starts_with('{') {
             self.reject(
@@ -234,15 +264,14 @@ impl<'a> Fields<'a> {
             MAX_METADATA_DEPTH,
             &mut self.errors,
         );
-        let bytes = serde_json::to_vec(&Json(&metadata)).map_or(0, |json| json.len());
-        if bytes > MAX_METADATA_BYTES {
+        if metadata_bytes(&metadata) > MAX_METADATA_BYTES {
             self.reject("metadata", "must be at most 64 KiB of JSON");
         }
         Some(metadata)
     }
 
     /// Adds what `draft` breaks, in the order of the fields.
-    fn check(&mut self, draft: &Draft) {
+    pub(super) fn check(&mut self, draft: &Draft) {
         let Err(broken) = draft.validate() else {
             return;
         };
@@ -253,6 +282,28 @@ impl<'a> Fields<'a> {
                 self.reject(&name, error.to_string());
             }
         }
+    }
+
+    /// Ends the reading: every name has been asked for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUser`] with all that was found wrong.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let errors = self.all();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors.into())
+        }
+    }
+
+    fn all_errors(self) -> Error {
+        self.all().into()
+    }
+
+    fn all(mut self) -> FieldErrors {
+        self.check_names();
+        self.errors
     }
 
     /// Adds the names that are given twice, and those that no user has.

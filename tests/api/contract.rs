@@ -320,6 +320,7 @@ async fn the_document_names_every_field_of_a_user() {
     // A replacement is addressed by its path.
     user.as_object_mut().unwrap().remove("userId");
     assert_eq!(names(&schemas["UserInput"]["properties"]), names(&user));
+    assert_eq!(names(&schemas["UserPatch"]["properties"]), names(&user));
 }
 
 /// One request for each way in which an operation can end.
@@ -370,7 +371,7 @@ async fn every_operation_and_status_of_the_document_is_met() {
                 &service
             };
             let method_name = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let body = if ["post", "put"].contains(&method.as_str()) {
+            let body = if ["post", "put", "patch"].contains(&method.as_str()) {
                 body
             } else {
                 String::new()

@@ -50,7 +50,7 @@ async fn each_request_is_one_json_line_with_its_facts() {
         create,
         rest_event("GET", "/users/canary-7"),
         rest_event("GET", "/users"),
-        rest_event("PATCH", "/users"),
+        rest_event("TRACE", "/users"),
         rest_event("canary", "/canary"),
     ];
     let lines = lines_of(&service, None, &events).await;
@@ -67,7 +67,7 @@ async fn each_request_is_one_json_line_with_its_facts() {
         ("answered", "GET", "/users", 200, 1, Value::Null),
         (
             "refused",
-            "PATCH",
+            "other",
             "/users",
             405,
             0,

@@ -17,6 +17,7 @@ mod legacy_items;
 mod list;
 mod logs;
 mod methods;
+mod patch;
 mod replace;
 #[path = "../runtime_api/mod.rs"]
 mod runtime_api;

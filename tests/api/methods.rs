@@ -36,8 +36,8 @@ async fn head_is_get_without_the_body() {
 async fn options_names_the_methods_of_a_path() {
     let service = Service::start().await;
     for (path, allow) in [
-        ("/users", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-        ("/users/7", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("/users", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ("/users/7", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
     ] {
         let options = service
             .send(Method::OPTIONS, path, &[], "")
@@ -56,12 +56,32 @@ async fn options_names_the_methods_of_a_path() {
 async fn another_method_is_405_with_those_there_are() {
     let service = Service::start().await;
     for (method, path, allow) in [
-        ("PATCH", "/users", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-        ("PATCH", "/users/7", "GET, HEAD, PUT, DELETE, OPTIONS"),
-        ("POST", "/users/7", "GET, HEAD, PUT, DELETE, OPTIONS"),
-        ("TRACE", "/users/7", "GET, HEAD, PUT, DELETE, OPTIONS"),
-        ("BREW", "/users", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-        ("get", "/users", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        (
+            "QUERY",
+            "/users",
+            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        ),
+        (
+            "QUERY",
+            "/users/7",
+            "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
+        ),
+        ("POST", "/users/7", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        (
+            "TRACE",
+            "/users/7",
+            "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
+        ),
+        (
+            "BREW",
+            "/users",
+            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        ),
+        (
+            "get",
+            "/users",
+            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        ),
     ] {
         let refused = service.send(method.parse().unwrap(), path, &[], "").await;
         assert_eq!(
@@ -137,7 +157,7 @@ async fn any_origin_may_read_answers_where_all_are_allowed() {
     assert_eq!(preflight.header("access-control-allow-origin"), "*");
     assert_eq!(
         preflight.header("access-control-allow-methods"),
-        "GET, HEAD, PUT, DELETE, OPTIONS"
+        "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
     );
     for header in ["Content-Type", "If-Match", "If-None-Match", "Authorization"] {
         assert!(

@@ -61,6 +61,14 @@ const stale = await client.PUT("/users/{userId}", { params, body });
 assert.equal(stale.response.status, 412);
 assert.equal(stale.error?.code, "version_mismatch");
 
+// Change some of it, and leave the rest.
+const patched = await client.PATCH("/users/{userId}", {
+  params: { path },
+  body: { phone: null, metadata: { team: "analysis" } },
+});
+assert.equal(patched.response.status, 200);
+assert.deepEqual([patched.data?.name, patched.data?.phone], ["Ada King", undefined]);
+
 // What breaks a rule is told field by field.
 const refused = await client.PUT("/users/{userId}", { params: { path }, body: { ...body, email: "none" } });
 assert.equal(refused.response.status, 400);
@@ -80,4 +88,4 @@ void ({ name: "Ada" } satisfies components["schemas"]["NewUser"]);
 // @ts-expect-error: a path that the contract does not have
 void (() => client.GET("/people"));
 
-console.log(`${user.userId}: created, read, listed, replaced and deleted`);
+console.log(`${user.userId}: created, read, listed, replaced, patched and deleted`);
