@@ -17,7 +17,7 @@ use crate::{
     response::{self, AllowedOrigins, Response},
     router::{Resource, Route},
     store::UserStore,
-    user::{Change, Timestamp, User, UserId, UserInput, UserPatch},
+    user::{Change, EmailKey, Timestamp, User, UserId, UserInput, UserPatch},
 };
 
 /// The user service, whatever stands before it.
@@ -80,6 +80,7 @@ impl Api {
         let resource = resource.ok_or(Error::RouteNotFound)?;
         match Route::find(&method, resource, &request.query)? {
             Route::ListUsers => list_users(request, store).await,
+            Route::FindUser(email) => find_user(request, store, &email).await,
             Route::CreateUser => self.create_user(request, store).await,
             Route::GetUser(user_id) => get_user(request, store, &user_id).await,
             Route::ReplaceUser(user_id) => self.replace_user(request, store, user_id).await,
@@ -158,7 +159,7 @@ impl Api {
         match store.create(&user).await {
             Ok(()) => Ok(response::created(&user, request)),
             // The client has named this as its condition.
-            Err(Error::UserExists) => Err(Error::PreconditionFailed),
+            Err(Error::UserExists(_)) => Err(Error::PreconditionFailed),
             Err(error) => Err(error),
         }
     }
@@ -202,9 +203,27 @@ async fn get_user(
 ) -> Result<Response, Error> {
     // `GET /users?userId=` has them too; they do nothing there, but a mistake is told.
     page_parameters(request)?;
+    let consistent = consistent(request)?;
+    read(request, store.get(user_id, consistent)).await
+}
+
+async fn find_user(
+    request: &Request,
+    store: &UserStore,
+    email: &EmailKey,
+) -> Result<Response, Error> {
+    page_parameters(request)?;
+    consistent(request)?; // it always is
+    read(request, store.find(email)).await
+}
+
+async fn read(
+    request: &Request,
+    user: impl Future<Output = Result<User, Error>>,
+) -> Result<Response, Error> {
     let if_match = IfMatch::read(&request.headers)?;
     let if_none_match = IfNoneMatch::read(&request.headers)?;
-    let user = store.get(user_id, consistent(request)?).await?;
+    let user = user.await?;
     if !if_match.allows(user.version()) {
         return Err(Error::VersionMismatch);
     }

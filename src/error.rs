@@ -124,8 +124,10 @@ pub enum Error {
     MethodNotAllowed(&'static [Method]),
     /// No user has this `userId`.
     UserNotFound,
-    /// A user has this `userId` already.
-    UserExists,
+    /// A user has this `userId` already, and maybe one has this `email` too.
+    UserExists(Vec<FieldError>),
+    /// A user has this `email` already.
+    EmailTaken(Vec<FieldError>),
     /// `If-None-Match: *` on a user that exists.
     PreconditionFailed,
     /// `If-Match` names another version than the one stored.
@@ -155,6 +157,21 @@ pub struct StoreError {
 }
 
 impl Error {
+    /// The conflict of a user whose `userId` or `email` another has, or both.
+    pub fn taken(user_id: bool, email: bool) -> Self {
+        let message = "is that of another user";
+        let fields = [(user_id, "/userId"), (email, "/email")].into_iter();
+        let fields = fields.filter(|(taken, _)| *taken);
+        let errors = fields
+            .map(|(_, field)| FieldError::new(field, message))
+            .collect();
+        if user_id {
+            Self::UserExists(errors)
+        } else {
+            Self::EmailTaken(errors)
+        }
+    }
+
     /// The status code (RFC 9110 section 15).
     pub fn status(&self) -> StatusCode {
         match self {
@@ -166,7 +183,7 @@ impl Error {
             | Self::InvalidUser(_) => StatusCode::BAD_REQUEST,
             Self::RouteNotFound | Self::UserNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UserExists => StatusCode::CONFLICT,
+            Self::UserExists(_) | Self::EmailTaken(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed | Self::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -187,7 +204,8 @@ impl Error {
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::UserNotFound => "user_not_found",
-            Self::UserExists => "user_exists",
+            Self::UserExists(_) => "user_exists",
+            Self::EmailTaken(_) => "email_taken",
             Self::PreconditionFailed => "precondition_failed",
             Self::VersionMismatch => "version_mismatch",
             Self::BodyTooLarge => "body_too_large",
@@ -219,7 +237,10 @@ impl Error {
     /// What is wrong, field by field; empty where no field is at fault.
     pub fn field_errors(&self) -> &[FieldError] {
         match self {
-            Self::InvalidParameter(errors) | Self::InvalidUser(errors) => errors,
+            Self::InvalidParameter(errors)
+            | Self::InvalidUser(errors)
+            | Self::UserExists(errors)
+            | Self::EmailTaken(errors) => errors,
             Self::MalformedBody(_)
             | Self::MalformedMethod
             | Self::MalformedJson(_)
@@ -227,7 +248,6 @@ impl Error {
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::UserNotFound
-            | Self::UserExists
             | Self::PreconditionFailed
             | Self::VersionMismatch
             | Self::BodyTooLarge
@@ -253,7 +273,8 @@ impl Error {
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::UserNotFound
-            | Self::UserExists
+            | Self::UserExists(_)
+            | Self::EmailTaken(_)
             | Self::PreconditionFailed
             | Self::VersionMismatch
             | Self::BodyTooLarge
@@ -291,7 +312,8 @@ impl fmt::Display for Error {
             }
             // The tutorial's clients show this text.
             Self::UserNotFound => f.write_str("No user data found"),
-            Self::UserExists => f.write_str("A user with this userId exists already"),
+            Self::UserExists(_) => f.write_str("A user with this userId exists already"),
+            Self::EmailTaken(_) => f.write_str("A user with this email exists already"),
             Self::PreconditionFailed => {
                 f.write_str("A user with this userId exists already, and If-None-Match forbids it")
             }

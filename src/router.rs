@@ -8,7 +8,7 @@ use crate::docs::Document;
 use crate::{
     error::Error,
     request::{Query, invalid_parameter},
-    user::UserId,
+    user::{EmailKey, UserId},
 };
 
 /// What a path names.
@@ -90,6 +90,8 @@ impl<'a> Resource<'a> {
 pub enum Route {
     /// `GET /users` without a `userId`.
     ListUsers,
+    /// `GET /users` with an `email`.
+    FindUser(EmailKey),
     /// `POST /users`.
     CreateUser,
     /// `GET` of one user, by path or by query.
@@ -121,6 +123,14 @@ impl Route {
         let not_allowed = Err(Error::MethodNotAllowed(resource.methods()));
         match resource {
             Resource::Users => match *method {
+                Method::GET | Method::HEAD if query.contains("email") => {
+                    if query.contains("userId") {
+                        let message = "and email name the user twice; send one of them";
+                        return Err(invalid_parameter("userId", message));
+                    }
+                    let email = query.parsed("email", EmailKey::parse)?;
+                    Ok(email.map_or(Self::ListUsers, Self::FindUser))
+                }
                 Method::GET | Method::HEAD if !query.contains("userId") => Ok(Self::ListUsers),
                 Method::GET | Method::HEAD => addressed_by(query).map(Self::GetUser),
                 Method::POST if query.contains("userId") => Err(invalid_parameter(

@@ -12,6 +12,7 @@
 //! answered as one that failed, and a plain `PUT` is done, and counted, twice.
 
 mod call;
+mod claim;
 mod expression;
 #[cfg(feature = "local")]
 mod table;
@@ -40,13 +41,14 @@ use tokio::time::Instant;
 
 use self::{
     call::{Attempts, Failure, failed_condition, in_time, no_condition},
+    claim::Refusal,
     expression::{Expression, Precedent},
 };
 use crate::{
     error::Error,
     page::{Cursor, Limit, Page},
     precondition::IfMatch,
-    user::{Change, Timestamp, User, UserId, Version},
+    user::{Change, EmailKey, Timestamp, User, UserId, Version},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,18 +69,21 @@ const DELETE: &str = "Failed to delete user data";
 pub struct UserStore {
     client: Client,
     table: Arc<str>,
+    /// The table of claims on email addresses; none where users may share one.
+    emails: Option<Arc<str>>,
     calls: Arc<AtomicU32>,
     deadline: Option<Instant>,
 }
 
 impl UserStore {
     /// The table `table`, in the DynamoDB that `config` names and its HTTP client
-    /// reaches ([`http_client`]).
+    /// reaches ([`http_client`]), and the table `emails` of the claims on email
+    /// addresses there; `None` where users may share one.
     ///
     /// Sets the timeouts (connect 1 s, attempt 1 s, operation 5 s) and the
     /// standard retries with backoffs up to half a second: a DynamoDB that does
     /// not answer has failed after some 3 s.
-    pub fn new(config: &SdkConfig, table: impl Into<Arc<str>>) -> Self {
+    pub fn new(config: &SdkConfig, table: &str, emails: Option<&str>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -93,6 +98,7 @@ impl UserStore {
         Self {
             client: Client::from_conf(config.build()),
             table: table.into(),
+            emails: emails.map(Into::into),
             calls: Arc::default(),
             deadline: None,
         }
@@ -166,8 +172,12 @@ impl UserStore {
     /// Stores a new user.
     ///
     /// # Errors
-    /// [`Error::UserExists`], and the stored user is as it was; [`Error::Store`].
+    /// [`Error::UserExists`] and [`Error::EmailTaken`], and all that is stored is as it
+    /// was; [`Error::Store`].
     pub async fn create(&self, new: &User) -> Result<(), Error> {
+        if let Some(emails) = &self.emails {
+            return self.create_with_claim(emails, new).await;
+        }
         let attempts = self.attempts();
         let call = self.client.put_item().table_name(&*self.table);
         let call = call.set_item(Some(Item::from(new.clone()).into()));
@@ -181,7 +191,7 @@ impl UserStore {
             {
                 Ok(())
             }
-            Err(Failure::Condition(_)) => Err(Error::UserExists),
+            Err(Failure::Condition(_)) => Err(Error::taken(true, false)),
             Err(failure) => Err(failure.into_error(SAVE)),
         }
     }
@@ -206,18 +216,41 @@ impl UserStore {
         let mut now = clock();
         let unconditional = change.unconditional();
         let mut seen = None;
+        let (mut may_claim, mut gives_up) = (true, true);
         if unconditional.is_none() {
             let stored = self.get(user_id, true).await;
             seen = Some(stored.map_err(|error| error.told_as(SAVE))?);
         }
-        for _ in 0..MOST_ROUNDS {
+        for round in 0..MOST_ROUNDS {
             if let Some(stored) = &seen
                 && !if_match.allows(stored.version())
             {
                 return Err(Error::VersionMismatch);
             }
+            if let (Some(emails), Some(stored)) = (&self.emails, &seen)
+                && may_claim
+                && needs_claim(stored, change)
+            {
+                let attributes = change.attributes(stored)?;
+                let changed = self.change_with_claim(emails, stored, attributes, now, gives_up);
+                match changed.await {
+                    Ok(changed) => return Ok(changed),
+                    Err(Refusal::User(None)) => return Err(Error::UserNotFound),
+                    Err(Refusal::User(now_stored)) => seen = now_stored,
+                    // Two users from before with one address: this write is not about it.
+                    Err(Refusal::Taken) if change.email().is_none() => may_claim = false,
+                    Err(Refusal::Taken) => return Err(Error::taken(false, true)),
+                    Err(Refusal::NotHeld) => gives_up = false,
+                    Err(Refusal::Failure(error)) => return Err(error),
+                }
+                now = clock().max(now.next());
+                continue;
+            }
             let (precedent, attributes) = match (&seen, unconditional.clone()) {
                 (Some(stored), None) => (Precedent::Seen(stored), change.attributes(stored)?),
+                (Some(stored), Some(attributes)) if !may_claim => {
+                    (Precedent::Seen(stored), attributes)
+                }
                 (Some(stored), Some(attributes)) => (Precedent::of(stored, if_match), attributes),
                 (None, attributes) => {
                     (Precedent::Version(if_match), attributes.unwrap_or_default())
@@ -225,7 +258,13 @@ impl UserStore {
             };
             let attempts = self.attempts();
             let mut expression = Expression::default();
-            let condition = expression.changeable(precedent, now);
+            let mut condition = expression.changeable(precedent, now);
+            if let (Some(_), Precedent::Version(_)) = (&self.emails, precedent) {
+                // The address stays as it is stored, which is as it is sent at first.
+                let stored = seen.as_ref().and_then(|stored| stored.text("email"));
+                let email = change.email().map(|sent| stored.unwrap_or(sent));
+                condition += &expression.claims(email);
+            }
             let update = expression.update(attributes, precedent, now);
             let call = self.client.update_item().table_name(&*self.table);
             let call = call.key("userId", string(user_id.as_str()));
@@ -252,12 +291,13 @@ impl UserStore {
                         stored
                     }
                     Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
+                    Err(Failure::Conflict) if self.pause(round).await => continue,
                     Err(failure) => return Err(failure.into_error(SAVE)),
                 };
             now = clock().max(now.next());
             seen = Some(stored);
         }
-        Err(Failure::overtaken().into_error(SAVE))
+        Err(Failure::<Option<User>>::overtaken().into_error(SAVE))
     }
 
     /// Deletes a user.
@@ -268,6 +308,9 @@ impl UserStore {
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
     pub async fn delete(&self, user_id: &UserId, if_match: &IfMatch) -> Result<(), Error> {
+        if let Some(emails) = &self.emails {
+            return self.delete_with_claim(emails, user_id, if_match).await;
+        }
         let mut seen = None;
         for _ in 0..MOST_ROUNDS {
             let precedent = match &seen {
@@ -298,7 +341,7 @@ impl UserStore {
             }
             seen = Some(stored);
         }
-        Err(Failure::overtaken().into_error(DELETE))
+        Err(Failure::<Option<User>>::overtaken().into_error(DELETE))
     }
 
     fn attempts(&self) -> Attempts {
@@ -313,6 +356,13 @@ pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(tls)
         .build_https()
+}
+
+/// Whether `change` of `stored` has to write a claim too: its address moves, or it is
+/// a user from before.
+fn needs_claim(stored: &User, change: &Change) -> bool {
+    let moves = |email| EmailKey::of(email) != EmailKey::of_user(stored);
+    stored.version() == Version::default() || change.email().is_some_and(moves)
 }
 
 fn user(item: HashMap<String, AttributeValue>) -> User {

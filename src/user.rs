@@ -1,6 +1,7 @@
 //! A user: how it is named, what is stored of it, and ([`UserInput`]) what a
 //! client may write.
 
+mod email;
 mod input;
 mod patch;
 
@@ -14,7 +15,7 @@ use time::{
 };
 use uuid::Uuid;
 
-pub use self::{input::UserInput, patch::UserPatch};
+pub use self::{email::EmailKey, input::UserInput, patch::UserPatch};
 use crate::{error::Error, json::Json};
 
 /// The attributes the service knows, in the order in which an answer shows them.
@@ -101,6 +102,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// The email address that the user is to have; `None` where it stays as it is.
+    pub fn email(&self) -> Option<&str> {
+        match self {
+            Self::Replacement(input) => Some(input.email()),
+            Self::Patch(patch) => patch.email(),
+        }
+    }
+
     /// What to write whatever is stored; `None` where that has to be known first.
     pub fn unconditional(&self) -> Option<Attributes> {
         match self {
@@ -221,6 +230,21 @@ impl User {
                 .and_then(|value| serde_dynamo::from_attribute_value(value).ok())
                 .unwrap_or(0),
         )
+    }
+
+    /// The same user after a write of `attributes`.
+    pub fn changed(mut self, attributes: Attributes, version: Version, now: Timestamp) -> Self {
+        let kept_by_the_service = [
+            ("version", Some(AttributeValue::N(version.0.to_string()))),
+            ("updatedAt", Some(AttributeValue::S(now.to_string()))),
+        ];
+        for (name, value) in attributes.into_iter().chain(kept_by_the_service) {
+            match value {
+                Some(value) => self.0.inner_mut().insert(name.to_owned(), value),
+                None => self.0.inner_mut().remove(name),
+            };
+        }
+        self
     }
 
     /// Whether the last write of it was that of `change` at the time `now`.

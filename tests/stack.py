@@ -439,6 +439,8 @@ class Integration(unittest.TestCase):
             {"MemorySize": 512},
             {"Timeout": 20},
             {"TableName": "Others"},
+            {"UniqueEmails": "off"},
+            {"EmailsTableName": "OtherEmails"},
             {"AllowedOrigins": "*"},
             {**own, "BasePath": "v1"},
         ]
@@ -446,8 +448,9 @@ class Integration(unittest.TestCase):
         descriptions = {description(), *(description(**change) for change in changes)}
         self.assertEqual(len(descriptions), 1 + len(changes))
         longest = {"Architecture": "x86_64", "MemorySize": 10240, "Timeout": 29}
-        origins = ",".join(["https://a.example"] * 5)[:99] + "x"
-        longest |= {"TableName": "t" * 100, "AllowedOrigins": origins}
+        origins = ",".join(["https://a.example"] * 4)[:79] + "x"
+        longest |= {"TableName": "t" * 60, "EmailsTableName": "e" * 60, "UniqueEmails": "off"}
+        longest |= {"AllowedOrigins": origins}
         self.assertLessEqual(len(description(**longest, **own, BasePath="b" * 30)), 256)
 
     def test_a_domain_of_ones_own_leads_to_the_stage(self):
@@ -487,6 +490,9 @@ class Permissions(unittest.TestCase):
                 for statement in policy["PolicyDocument"]["Statement"]
             ]
             calls = ["DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem"]
+            claims = statements.pop(1)
+            self.assertEqual(claims["Action"], [f"dynamodb:{call}" for call in calls[:3]])
+            self.assertEqual(claims["Resource"], table + "UserEmails")
             self.assertEqual(
                 statements,
                 [
@@ -514,6 +520,8 @@ class Permissions(unittest.TestCase):
         calls = {"delete_item", "get_item", "put_item", "query", "scan", "update_item"}
         calls |= {"transact_write_items", "transact_get_items", "batch_get_item", "batch_write_item"}
         made = {call.replace("_", "") for call in calls if f".{call}()" in code}
+        # A transaction is allowed by what it does (Put, Update and Delete here).
+        made.remove("transactwriteitems")
         role = Stack().properties("UserFunctionRole")
         allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"]
         self.assertEqual({action.split(":")[1].lower() for action in allowed}, made)
@@ -601,9 +609,27 @@ class Operation(unittest.TestCase):
         self.assertIs(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], True)
         self.assertEqual(table["KeySchema"], [{"AttributeName": "userId", "KeyType": "HASH"}])
 
+    def test_so_does_the_table_of_claims_unless_emails_are_shared(self):
+        table, claims = (Stack().resources[name] for name in ["UserTable", "UserEmailsTable"])
+        self.assertEqual(claims["DeletionPolicy"], "Retain")
+        key = {"AttributeDefinitions", "KeySchema", "TableName"}
+        for name in table["Properties"].keys() - key:
+            self.assertEqual(claims["Properties"][name], table["Properties"][name], name)
+        self.assertEqual(
+            claims["Properties"]["KeySchema"], [{"AttributeName": "email", "KeyType": "HASH"}]
+        )
+        for parameters in [{"UniqueEmails": "off"}, {"EmailsTable": "existing"}]:
+            stack = Stack(**parameters)
+            self.assertEqual(list(stack.of_type("AWS::DynamoDB::Table")), ["UserTable"])
+        stack = Stack(UniqueEmails="off")
+        statements = stack.properties("UserFunctionRole")["Policies"][0]["PolicyDocument"]
+        self.assertEqual(len(statements["Statement"]), 1)
+        variables = stack.properties("UserFunction")["Environment"]["Variables"]
+        self.assertEqual(variables["UNIQUE_EMAILS"], "off")
+
     def test_a_table_that_is_there_is_used_as_it_is(self):
         stack = Stack(Table="existing", TableName="Tutorial")
-        self.assertEqual(stack.of_type("AWS::DynamoDB::Table"), {})
+        self.assertEqual(list(stack.of_type("AWS::DynamoDB::Table")), ["UserEmailsTable"])
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["TABLE_NAME"], "Tutorial")
 

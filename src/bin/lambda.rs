@@ -46,11 +46,19 @@ fn api() -> Result<Api, String> {
     )?;
     let table = variable("TABLE_NAME")
         .ok_or("TABLE_NAME is not set: the name of the DynamoDB table of users")?;
+    let emails = match variable("UNIQUE_EMAILS").as_deref() {
+        None | Some("on") => Some(variable("EMAILS_TABLE_NAME").ok_or(
+            "EMAILS_TABLE_NAME is not set: the name of the DynamoDB table of claims on email \
+             addresses; with UNIQUE_EMAILS=off, users may share one",
+        )?),
+        Some("off") => None,
+        Some(_) => return Err(String::from("UNIQUE_EMAILS is on or off")),
+    };
     let origins = variable("ALLOWED_ORIGINS").unwrap_or_default();
     let origins =
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
     let base_path = BasePath::from(variable("BASE_PATH").unwrap_or_default().as_str());
-    let store = UserStore::new(&sdk_config()?, table);
+    let store = UserStore::new(&sdk_config()?, &table, emails.as_deref());
     Ok(Api::new(store, SystemTime::now, origins, base_path))
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aws_config::SdkConfig;
 use clap::Parser;
 use tokio::{net::TcpListener, signal};
 use user_service::{
@@ -54,6 +55,27 @@ struct Options {
     /// The table of users
     #[arg(long, value_name = "NAME", default_value = "UserData", value_parser = table_name)]
     table: String,
+    /// The table of claims on email addresses
+    #[arg(long, value_name = "NAME", default_value = "UserEmails", value_parser = table_name)]
+    emails_table: String,
+    /// Whether at most one user has an email address; off, users may share one
+    #[arg(long, value_name = "ON|OFF", default_value = "on")]
+    unique_emails: Switch,
+}
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl Options {
+    fn store(&self, config: &SdkConfig) -> UserStore {
+        let emails = self.emails_table.as_str();
+        let emails = (self.unique_emails == Switch::On).then_some(emails);
+        UserStore::new(config, &self.table, emails)
+    }
 }
 
 /// The rule of DynamoDB for the name of a table.
@@ -141,8 +163,8 @@ async fn open_embedded(
     kept: &str,
 ) -> Result<(UserStore, String), String> {
     let (table, endpoint) = (options.table.as_str(), embedded.endpoint_url());
-    let store = UserStore::new(&dynamodb::sdk_config(endpoint).await, table);
-    store.create_table().await?;
+    let store = options.store(&dynamodb::sdk_config(endpoint).await);
+    store.create_tables().await?;
     if is_new && !options.no_sample {
         store.put_sample_user().await?;
     }
@@ -155,9 +177,9 @@ async fn open_endpoint(options: &Options, endpoint: &str) -> Result<(UserStore, 
         .map_err(|error| format!("AWS_ENDPOINT_URL_DYNAMODB: {error}"))?;
     say(&format!("Connecting to the DynamoDB at {endpoint} ..."));
     let table = options.table.as_str();
-    let store = UserStore::new(&dynamodb::sdk_config(endpoint).await, table);
+    let store = options.store(&dynamodb::sdk_config(endpoint).await);
     if dynamodb::is_on_this_machine(endpoint) {
-        let is_new = store.create_table().await;
+        let is_new = store.create_tables().await;
         let is_new = is_new.map_err(|error| format!("{endpoint}: {error}"))?;
         if is_new && !options.no_sample {
             store.put_sample_user().await?;

@@ -24,13 +24,13 @@ use crate::{
     user::User,
 };
 
-/// Waits for `call`, until `deadline`. `failed_condition` finds the user in an
-/// error that says that the condition failed.
-pub(super) async fn in_time<T, E>(
+/// Waits for `call`, until `deadline`. `failed_condition` finds what an error that
+/// says that a condition failed tells of what is stored.
+pub(super) async fn in_time<T, E, C>(
     deadline: Option<Instant>,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    failed_condition: fn(&E) -> Option<Option<User>>,
-) -> Result<T, Failure>
+    failed_condition: fn(&E) -> Option<C>,
+) -> Result<T, Failure<C>>
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
@@ -73,9 +73,11 @@ pub(super) fn no_condition<E>(_: &E) -> Option<Option<User>> {
 }
 
 /// Why a call failed.
-pub(super) enum Failure {
-    /// Its condition did not hold for the user that is stored, if any is.
-    Condition(Option<User>),
+pub(super) enum Failure<C = Option<User>> {
+    /// Its condition did not hold for what is stored: the user, if there is one.
+    Condition(C),
+    /// A transaction on the same item was under way.
+    Conflict,
     /// DynamoDB did not do it.
     Call {
         /// Whether it may do it when asked again.
@@ -85,7 +87,7 @@ pub(super) enum Failure {
     },
 }
 
-impl Failure {
+impl<C> Failure<C> {
     /// The rounds of a write are used up.
     pub(super) fn overtaken() -> Self {
         let cause = String::from("other writers of the user were always quicker");
@@ -103,6 +105,9 @@ impl Failure {
             SdkError::ServiceError(context) => {
                 let status = context.raw().status();
                 let code = context.err().code().unwrap_or("no code");
+                if CONFLICTS.contains(&code) {
+                    return Self::Conflict;
+                }
                 // These two quote the values that were sent.
                 let quotes = matches!(code, "ValidationException" | "SerializationException");
                 let message = context.err().message().filter(|_| !quotes);
@@ -130,6 +135,10 @@ impl Failure {
     pub(super) fn into_error(self, message: &'static str) -> Error {
         let (retryable, cause) = match self {
             Self::Call { retryable, cause } => (retryable, cause),
+            Self::Conflict => (
+                true,
+                String::from("transactions of others were always quicker"),
+            ),
             Self::Condition(_) => (
                 false,
                 String::from("a condition failed that was not stated"),
@@ -145,12 +154,16 @@ impl Failure {
 
 /// Errors with status 400 after which the same call may succeed
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>).
-const RETRYABLE_CODES: [&str; 7] = [
+const RETRYABLE_CODES: [&str; 5] = [
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
     "ReplicatedWriteConflictException",
     "RequestLimitExceeded",
     "ThrottlingException",
+];
+
+/// Errors that say that a transaction on the same item, or this one, is under way.
+const CONFLICTS: [&str; 2] = [
     "TransactionConflictException",
     "TransactionInProgressException",
 ];

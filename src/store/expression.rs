@@ -73,10 +73,10 @@ impl Expression {
     }
 
     /// No write of this service has come after `seen`.
-    fn unchanged(&mut self, seen: &User) -> String {
+    pub(super) fn unchanged(&mut self, seen: &User) -> String {
         let user_id = self.name("userId");
         let mut condition = format!("attribute_exists({user_id})");
-        for attribute in ["version", "updatedAt"] {
+        for attribute in ["version", "updatedAt", "email"] {
             let name = self.name(attribute);
             condition += &match seen.attribute(attribute) {
                 Some(value) => {
@@ -123,6 +123,20 @@ impl Expression {
         let updated_at = self.name("updatedAt");
         let now = self.value("now", string(&now.to_string()));
         condition += &format!(" AND (attribute_not_exists({updated_at}) OR {updated_at} <> {now})");
+        condition
+    }
+
+    /// The user has a claim on its email address, which is `email` if that is given.
+    pub(super) fn claims(&mut self, email: Option<&str>) -> String {
+        // Each write of this service claims, and gives a version.
+        let version = self.name("version");
+        let first = self.value("first", number(Version::FIRST.0));
+        let mut condition = format!(" AND {version} >= {first}");
+        if let Some(email) = email {
+            let name = self.name("email");
+            let email = self.value("claimed", string(email));
+            condition += &format!(" AND {name} = {email}");
+        }
         condition
     }
 

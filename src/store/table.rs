@@ -14,20 +14,28 @@ use aws_sdk_dynamodb::{
 use super::{UserStore, call::chain, string};
 
 impl UserStore {
-    /// Makes the table (partition key `userId`, a string; on demand) if there is
-    /// none, waits until it can be used, and tells whether it was made.
+    /// Makes the table of users (partition key `userId`) and that of claims on email
+    /// addresses (`email`), each if there is none: keys are strings, on demand. Waits
+    /// until they can be used, and tells whether that of users was made.
     ///
     /// # Errors
     /// Why not, as a sentence.
-    pub async fn create_table(&self) -> Result<bool, String> {
+    pub async fn create_tables(&self) -> Result<bool, String> {
+        if let Some(emails) = &self.emails {
+            self.create_table(emails, "email").await?;
+        }
+        self.create_table(&self.table, "userId").await
+    }
+
+    async fn create_table(&self, table: &str, key_name: &str) -> Result<bool, String> {
         let key = KeySchemaElement::builder()
-            .attribute_name("userId")
+            .attribute_name(key_name)
             .key_type(KeyType::Hash);
         let attribute = AttributeDefinition::builder();
         let attribute = attribute
-            .attribute_name("userId")
+            .attribute_name(key_name)
             .attribute_type(ScalarAttributeType::S);
-        let call = self.client.create_table().table_name(&*self.table);
+        let call = self.client.create_table().table_name(table);
         let call = call.key_schema(key.build().map_err(|error| error.to_string())?);
         let call =
             call.attribute_definitions(attribute.build().map_err(|error| error.to_string())?);
@@ -44,7 +52,7 @@ impl UserStore {
             Err(error) => return Err(reason("the table was not made", &error)),
         }
         for _ in 0..100 {
-            let call = self.client.describe_table().table_name(&*self.table);
+            let call = self.client.describe_table().table_name(table);
             let output = call
                 .send()
                 .await
@@ -61,11 +69,17 @@ impl UserStore {
     }
 
     /// Puts in the tutorial's sample user as the tutorial does, without a version,
-    /// where there is none with its `userId`.
+    /// where there is none with its `userId`; and a claim on its email address.
     ///
     /// # Errors
     /// Why not, as a sentence.
     pub async fn put_sample_user(&self) -> Result<(), String> {
+        if let Some(emails) = &self.emails {
+            let call = self.client.put_item().table_name(&**emails);
+            let call = call.item("email", string("test@example.com"));
+            let call = call.item("userId", string("1")).send().await;
+            call.map_err(|error| reason("the sample user's address was not claimed", &error))?;
+        }
         let call = self.client.put_item().table_name(&*self.table);
         let call = call
             .item("userId", string("1"))

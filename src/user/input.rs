@@ -72,6 +72,11 @@ impl UserInput {
         }
     }
 
+    /// The email address, as it was sent.
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
     /// Every attribute that a client may write, with its value, or `None` where
     /// the client left it out.
     pub fn into_attributes(self) -> Attributes {

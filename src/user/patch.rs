@@ -63,6 +63,10 @@ impl UserPatch {
         })
     }
 
+    pub(super) fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
     /// What to write whatever is stored; `None` where that has to be known first. Of
     /// merged `metadata` it has: DynamoDB cannot tell how many bytes a map takes.
     pub(super) fn unconditional(&self) -> Option<Attributes> {

@@ -398,12 +398,25 @@ async fn the_lambda_binary_says_at_start_what_is_missing() {
     for (environment, says) in [
         (vec![], "TABLE_NAME is not set"),
         (vec![("TABLE_NAME", "")], "TABLE_NAME is not set"),
+        (vec![("TABLE_NAME", "x")], "EMAILS_TABLE_NAME is not set"),
         (
-            vec![("TABLE_NAME", "x"), ("AWS_REGION", "")],
+            vec![("TABLE_NAME", "x"), ("UNIQUE_EMAILS", "no")],
+            "UNIQUE_EMAILS is on or off",
+        ),
+        (
+            vec![
+                ("TABLE_NAME", "x"),
+                ("UNIQUE_EMAILS", "off"),
+                ("AWS_REGION", ""),
+            ],
             "AWS_REGION is not set",
         ),
         (
-            vec![("TABLE_NAME", "x"), ("ALLOWED_ORIGINS", "example.com")],
+            vec![
+                ("TABLE_NAME", "x"),
+                ("EMAILS_TABLE_NAME", "y"),
+                ("ALLOWED_ORIGINS", "example.com"),
+            ],
             "ALLOWED_ORIGINS: \"example.com\" is not an origin",
         ),
         (

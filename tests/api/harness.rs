@@ -16,6 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -86,6 +87,7 @@ pub struct Service {
     address: SocketAddr,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
     table: String,
+    emails_table: String,
     /// The table, as other clients of DynamoDB reach it.
     dynamodb: aws_sdk_dynamodb::Client,
     proxy: StoreProxy,
@@ -96,8 +98,10 @@ pub struct Service {
 /// What a test asks of its service; by default, what it needs least.
 #[derive(Default)]
 pub struct Setup {
-    /// Whether to leave out the table.
+    /// Whether to leave out the tables.
     pub without_table: bool,
+    /// Whether users may share an email address.
+    pub shared_emails: bool,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: &'static str,
     /// `BASE_PATH`.
@@ -205,7 +209,7 @@ impl Service {
 
     /// The item with this key in DynamoDB's JSON, null where there is none.
     pub async fn item(&self, user_id: &str) -> Value {
-        let key = aws_sdk_dynamodb::types::AttributeValue::S(user_id.to_owned());
+        let key = AttributeValue::S(user_id.to_owned());
         let call = self.dynamodb.get_item().table_name(&self.table);
         let output = call
             .key("userId", key)
@@ -228,6 +232,24 @@ impl Service {
         &self.table
     }
 
+    /// The name of its table of claims on email addresses.
+    pub fn emails_table(&self) -> &str {
+        &self.emails_table
+    }
+
+    /// The claims on email addresses: who has which.
+    pub async fn claims(&self) -> HashMap<String, String> {
+        let call = self.dynamodb.scan().table_name(&self.emails_table);
+        let pages = call.consistent_read(true).into_paginator().items().send();
+        let claims: Vec<_> = pages.try_collect().await.unwrap();
+        let text =
+            |claim: &HashMap<_, AttributeValue>, name: &str| claim[name].as_s().unwrap().to_owned();
+        let claims = claims.iter();
+        claims
+            .map(|claim| (text(claim, "email"), text(claim, "userId")))
+            .collect()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -248,11 +270,14 @@ impl Setup {
         };
         let proxy = StoreProxy::start(&direct).await;
         let endpoint = proxy.endpoint_url();
-        let table = format!("UserData-{}", Uuid::new_v4());
+        let test = Uuid::new_v4();
+        let table = format!("UserData-{test}");
+        let emails_table = format!("UserEmails-{test}");
+        let emails = (!self.shared_emails).then_some(emails_table.as_str());
         let direct = dynamodb::sdk_config(&direct).await;
         if !self.without_table {
-            UserStore::new(&direct, table.as_str())
-                .create_table()
+            UserStore::new(&direct, &table, emails)
+                .create_tables()
                 .await
                 .unwrap();
         }
@@ -264,6 +289,11 @@ impl Setup {
         if self.through.unwrap_or_else(Through::from_environment) == Through::Lambda {
             let environment = [
                 ("TABLE_NAME", table.as_str()),
+                ("EMAILS_TABLE_NAME", &emails_table),
+                (
+                    "UNIQUE_EMAILS",
+                    if self.shared_emails { "off" } else { "on" },
+                ),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
                 ("ALLOWED_ORIGINS", self.allowed_origins),
                 ("BASE_PATH", self.base_path),
@@ -294,7 +324,7 @@ impl Setup {
             };
             tokio::spawn(gateway::serve(listener, invoke, std::future::pending()));
         } else {
-            let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, table.as_str());
+            let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, &table, emails);
             let origins = AllowedOrigins::parse(self.allowed_origins).unwrap();
             let api = Api::new(
                 store,
@@ -312,6 +342,7 @@ impl Setup {
             address,
             client: Client::builder(TokioExecutor::new()).build_http(),
             table,
+            emails_table,
             dynamodb: aws_sdk_dynamodb::Client::new(&direct),
             proxy,
             runtime_api,
@@ -429,9 +460,10 @@ impl Answer {
     }
 }
 
-/// A user that a client may create.
+/// A user that a client may create, with an email address that no other has.
 pub fn ada() -> Value {
-    json!({ "name": "Ada canary Lovelace", "email": "ada.canary@example.com" })
+    let email = format!("ada.canary-{}@example.com", Uuid::new_v4());
+    json!({ "name": "Ada canary Lovelace", "email": email })
 }
 
 /// A `userId` that no other test has.

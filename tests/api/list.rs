@@ -83,6 +83,7 @@ async fn users_that_come_and_go_during_the_walk_do_not_hide_the_others() {
         let mut user = ada();
         user["userId"] = json!(format!("stays-canary-{number}"));
         let _ = service.post("/users", &user).await.has_status(201);
+        let mut user = ada();
         user["userId"] = json!(format!("goes-canary-{number}"));
         let _ = service.post("/users", &user).await.has_status(201);
     }

@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod docs;
 mod documents;
+mod emails;
 mod events;
 mod gateway;
 mod get;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lambda_http::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     events::rest_event,
@@ -12,8 +12,8 @@ use crate::{
 };
 
 #[tokio::test]
-async fn each_operation_makes_one_call_whatever_comes_of_it() {
-    let service = Service::start().await;
+async fn where_emails_are_shared_each_operation_makes_one_call_whatever_comes_of_it() {
+    let service = sharing_emails().await;
     let id = some_id();
     let path = format!("/users/{id}");
     let unknown = format!("/users/{}", some_id());
@@ -86,6 +86,100 @@ async fn each_operation_makes_one_call_whatever_comes_of_it() {
     .await;
 }
 
+async fn sharing_emails() -> Service {
+    let setup = Setup {
+        shared_emails: true,
+        ..Setup::default()
+    };
+    setup.start().await
+}
+
+#[tokio::test]
+async fn each_operation_makes_no_more_calls_than_its_claim_needs() {
+    let service = Service::start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    let path = format!("/users/{}", user["userId"].as_str().unwrap());
+    let by_email = |user: &Value| format!("/users?email={}", user["email"].as_str().unwrap());
+    let same_email = json!({ "name": "A canary", "email": user["email"] });
+    let mut shouted = same_email.clone();
+    shouted["email"] = json!(user["email"].as_str().unwrap().to_uppercase());
+    let other_email = ada();
+    let unknown = format!("/users/{}", some_id());
+    let calls = |status: u16, answer: Answer, expected: &[&str]| {
+        let _ = answer.has_status(status);
+        assert_eq!(service.store().take_calls(), expected, "{status}");
+    };
+    let _ = service.store().take_calls();
+    let put = async |path: &str, body: &Value| service.put(path, body).await;
+    let patch = async |body: Value| service.send_json(Method::PATCH, &path, &[], &body).await;
+    calls(
+        201,
+        service.post("/users", &user).await,
+        &["TransactWriteItems"],
+    );
+    calls(
+        409,
+        service.post("/users", &user).await,
+        &["TransactWriteItems"],
+    );
+    calls(200, service.get(&path).await, &["GetItem"]);
+    calls(
+        200,
+        service.get(&by_email(&user)).await,
+        &["GetItem", "GetItem"],
+    );
+    calls(
+        404,
+        service.get(&by_email(&other_email)).await,
+        &["GetItem"],
+    );
+    calls(200, put(&path, &same_email).await, &["UpdateItem"]);
+    calls(
+        200,
+        patch(json!({ "name": "B canary" })).await,
+        &["UpdateItem"],
+    );
+    calls(
+        200,
+        patch(json!({ "email": user["email"] })).await,
+        &["UpdateItem"],
+    );
+    // The same address in another form, which is not another claim.
+    calls(
+        200,
+        put(&path, &shouted).await,
+        &["UpdateItem", "UpdateItem"],
+    );
+    calls(
+        200,
+        put(&path, &other_email).await,
+        &["UpdateItem", "TransactWriteItems"],
+    );
+    calls(
+        200,
+        patch(json!({ "email": user["email"] })).await,
+        &["UpdateItem", "TransactWriteItems"],
+    );
+    calls(
+        404,
+        put(&unknown, &user_without_id(&user)).await,
+        &["UpdateItem"],
+    );
+    calls(
+        204,
+        service.delete(&path).await,
+        &["GetItem", "TransactWriteItems"],
+    );
+    calls(404, service.delete(&path).await, &["GetItem"]);
+}
+
+fn user_without_id(user: &Value) -> Value {
+    let mut user = user.clone();
+    user.as_object_mut().unwrap().remove("userId");
+    user
+}
+
 #[tokio::test]
 async fn what_is_refused_before_the_store_makes_no_call() {
     let service = Service::start().await;
@@ -107,12 +201,19 @@ async fn what_is_refused_before_the_store_makes_no_call() {
 
 #[tokio::test]
 async fn a_create_whose_answer_was_lost_is_the_success_it_was() {
-    let service = Service::start().await;
+    let shared = (sharing_emails().await, "PutItem");
+    let unique = (Service::start().await, "TransactWriteItems");
+    for (service, call) in [shared, unique] {
+        a_create_whose_answer_was_lost(&service, call).await;
+    }
+}
+
+async fn a_create_whose_answer_was_lost(service: &Service, call: &str) {
     let mut user = ada();
     user["userId"] = json!(some_id());
     service.store().swallow_next_answer();
     let created = service.post("/users", &user).await.has_status(201);
-    assert_eq!(service.store().take_calls(), ["PutItem", "PutItem"]);
+    assert_eq!(service.store().take_calls(), [call, call]);
     assert_eq!(
         service
             .get(created.header("location"))
@@ -134,8 +235,7 @@ async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_on
     let service = Service::start().await;
     let created = service.post("/users", &ada()).await.has_status(201);
     let path = created.header("location");
-    let mut user = ada();
-    user["name"] = json!("Grace canary");
+    let user = json!({ "name": "Grace canary", "email": created.json()["email"] });
     for (headers, etag) in [(&[][..], "\"2\""), (&[("if-match", "\"2\"")][..], "\"3\"")] {
         let _ = service.store().take_calls();
         service.store().swallow_next_answer();
@@ -157,17 +257,25 @@ async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_on
 
 #[tokio::test]
 async fn a_delete_whose_answer_was_lost_is_the_success_it_was() {
-    let service = Service::start().await;
+    let shared = (sharing_emails().await, 1, &["DeleteItem", "DeleteItem"][..]);
+    let transaction = ["GetItem", "TransactWriteItems", "TransactWriteItems"];
+    let unique = (Service::start().await, 2, &transaction[..]);
+    for (service, lost, calls) in [shared, unique] {
+        a_delete_whose_answer_was_lost(&service, lost, calls).await;
+    }
+}
+
+async fn a_delete_whose_answer_was_lost(service: &Service, lost: u32, calls: &[&str]) {
     for headers in [&[][..], &[("if-match", "\"1\"")]] {
         let created = service.post("/users", &ada()).await.has_status(201);
         let _ = service.store().take_calls();
-        service.store().swallow_next_answer();
+        service.store().swallow_answer(lost);
         let path = created.header("location");
         let _ = service
             .send(Method::DELETE, path, headers, "")
             .await
             .has_status(204);
-        assert_eq!(service.store().take_calls(), ["DeleteItem", "DeleteItem"]);
+        assert_eq!(service.store().take_calls(), calls);
         let _ = service.get(path).await.has_status(404);
     }
 }
@@ -281,7 +389,8 @@ async fn a_call_that_is_not_answered_is_made_again_before_the_operation_has_fail
     user["userId"] = json!(some_id());
     service.store().hang_next_call();
     let _ = service.post("/users", &user).await.has_status(201);
-    assert_eq!(service.store().take_calls(), ["PutItem", "PutItem"]);
+    let transaction = "TransactWriteItems";
+    assert_eq!(service.store().take_calls(), [transaction, transaction]);
 }
 
 #[tokio::test]

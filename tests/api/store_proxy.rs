@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
 };
 
@@ -28,7 +28,8 @@ pub struct StoreProxy {
 struct Shared {
     upstream: String,
     calls: Mutex<Vec<Call>>,
-    swallow_next_answer: AtomicBool,
+    /// Counts down to the answer that is lost; 0 loses none.
+    answers_to_swallowed: AtomicU32,
     cut_next_answer: AtomicBool,
     hang_next_call: AtomicBool,
     is_hanging: AtomicBool,
@@ -53,7 +54,7 @@ impl StoreProxy {
             shared: Arc::new(Shared {
                 upstream: upstream.trim_end_matches('/').to_owned(),
                 calls: Mutex::default(),
-                swallow_next_answer: AtomicBool::default(),
+                answers_to_swallowed: AtomicU32::default(),
                 cut_next_answer: AtomicBool::default(),
                 hang_next_call: AtomicBool::default(),
                 is_hanging: AtomicBool::default(),
@@ -111,7 +112,13 @@ impl StoreProxy {
 
     /// Lets the next call through and loses its answer with the connection.
     pub fn swallow_next_answer(&self) {
-        self.shared.swallow_next_answer.store(true, SeqCst);
+        self.swallow_answer(1);
+    }
+
+    /// The same with the call that comes `nth` from now, in an operation that makes
+    /// its calls one after the other.
+    pub fn swallow_answer(&self, nth: u32) {
+        self.shared.answers_to_swallowed.store(nth, SeqCst);
     }
 
     /// Lets the next call through and loses all of its answer but the head.
@@ -193,7 +200,10 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = from_upstream.read(&mut buffer).await?;
-            if length == 0 || shared.swallow_next_answer.swap(false, SeqCst) {
+            let left = shared
+                .answers_to_swallowed
+                .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
+            if length == 0 || left == Ok(1) {
                 return io::Result::Ok(());
             }
             if shared.cut_next_answer.swap(false, SeqCst) {

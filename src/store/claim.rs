@@ -1,0 +1,324 @@
+//! Claims on email addresses: a table of their own, where each address that a user
+//! has names that user. A user and its claim are written in one transaction, so that
+//! neither is ever there without the other.
+//!
+//! Users from before have no claim, and no `version` either: their next write claims
+//! for them.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    error::BuildError,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{
+        AttributeValue, CancellationReason, Delete, Put,
+        ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
+        builders::TransactWriteItemBuilder,
+    },
+};
+use serde_dynamo::Item;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    DELETE, MOST_ROUNDS, RETRIEVE, SAVE, UserStore,
+    call::{Failure, in_time, no_condition},
+    expression::{Expression, Precedent},
+    string, user,
+};
+use crate::{
+    error::Error,
+    precondition::IfMatch,
+    request::invalid_parameter,
+    user::{Attributes, EmailKey, Timestamp, User, UserId},
+};
+
+/// The longest pause before a transaction is tried again, the first time and ever.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// How often a transaction is tried against those of others.
+const MOST_CONFLICTS: u32 = 24;
+/// How often a lookup looks again where the address has just moved.
+const MOST_LOOKS: usize = 8;
+
+/// What is stored, as far as it is another than a transaction's condition asks.
+type Found = Option<HashMap<String, AttributeValue>>;
+
+/// Why a change with a claim was not made.
+pub(super) enum Refusal {
+    /// The user is another by now, or gone.
+    User(Option<User>),
+    /// The new address is another user's.
+    Taken,
+    /// The old address is another user's, so that there is no claim to give up.
+    NotHeld,
+    /// DynamoDB did not do it.
+    Failure(Error),
+}
+
+impl UserStore {
+    /// The user who has the address `email`, as every write that was answered before
+    /// left it.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::Store`], and [`Error::InvalidParameter`] where
+    /// addresses are shared.
+    pub async fn find(&self, email: &EmailKey) -> Result<User, Error> {
+        let Some(emails) = &self.emails else {
+            let message = "finds nobody here, where users may share one; UNIQUE_EMAILS is off";
+            return Err(invalid_parameter("email", message));
+        };
+        for _ in 0..MOST_LOOKS {
+            let call = self.client.get_item().table_name(&**emails);
+            let call = call
+                .key("email", string(email.as_str()))
+                .consistent_read(true);
+            let call = call.customize().interceptor(self.attempts()).send();
+            let output = in_time(self.deadline, call, no_condition).await;
+            let claim = output.map_err(|failure| failure.into_error(RETRIEVE))?.item;
+            let owner = claim.map(Item::from).ok_or(Error::UserNotFound)?;
+            let owner = User::from(owner).user_id().to_owned();
+            let owner = UserId::for_lookup(owner).map_err(|_| Error::UserNotFound)?;
+            match self.get(&owner, true).await {
+                Ok(user) if EmailKey::of_user(&user).as_ref() == Some(email) => return Ok(user),
+                // It has moved between the two calls.
+                Ok(_) | Err(Error::UserNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::UserNotFound)
+    }
+
+    /// Stores a new user and its claim.
+    pub(super) async fn create_with_claim(&self, emails: &str, new: &User) -> Result<(), Error> {
+        let put = Put::builder().table_name(&*self.table);
+        let put = put.set_item(Some(Item::from(new.clone()).into()));
+        let put = put.condition_expression("attribute_not_exists(userId)");
+        let mut actions = vec![action(put.build(), TransactWriteItemBuilder::put)];
+        if let Some(email) = EmailKey::of_user(new) {
+            actions.push(claim(
+                emails,
+                &email,
+                new.user_id(),
+                "attribute_not_exists(email)",
+            ));
+        }
+        match self.transact(actions).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Condition(found)) => {
+                let taken = |index| matches!(found.get(index), Some(Some(_)));
+                Err(Error::taken(taken(0), taken(1)))
+            }
+            Err(failure) => Err(failure.into_error(SAVE)),
+        }
+    }
+
+    /// Makes `attributes` of `stored`, which is unchanged since, and moves its claim,
+    /// or makes it where there was none. `gives_up` the old one unless that is
+    /// another user's.
+    pub(super) async fn change_with_claim(
+        &self,
+        emails: &str,
+        stored: &User,
+        attributes: Attributes,
+        now: Timestamp,
+        gives_up: bool,
+    ) -> Result<User, Refusal> {
+        let version = stored.version().next();
+        let changed = stored.clone().changed(attributes.clone(), version, now);
+        let (old, new) = (EmailKey::of_user(stored), EmailKey::of_user(&changed));
+        let user_id = stored.user_id();
+
+        let mut expression = Expression::default();
+        let condition = expression.unchanged(stored);
+        let update = expression.update(attributes, Precedent::Seen(stored), now);
+        let (names, values) = expression.into_parts();
+        let update = Update::builder()
+            .update_expression(update)
+            .table_name(&*self.table);
+        let update = update
+            .key("userId", string(user_id))
+            .condition_expression(condition);
+        let update = update.set_expression_attribute_names(Some(names));
+        let update = update.set_expression_attribute_values(values);
+        let update = update.return_values_on_condition_check_failure(AllOld);
+        let mut actions = vec![action(update.build(), TransactWriteItemBuilder::update)];
+        let mut refusals = vec![];
+        if let Some(new) = &new {
+            actions.push(claim(emails, new, user_id, FREE_OR_OWN));
+            refusals.push(Refusal::Taken);
+        }
+        if let Some(old) = old.filter(|old| gives_up && Some(old) != new.as_ref()) {
+            actions.push(release(emails, &old, user_id));
+            refusals.push(Refusal::NotHeld);
+        }
+        match self.transact(actions).await {
+            Ok(()) => Ok(changed),
+            Err(Failure::Condition(found)) => {
+                let mut found = found.into_iter();
+                Err(match found.next() {
+                    Some(Some(item)) => Refusal::User(item.map(user)),
+                    _ => {
+                        let failed = found.zip(refusals).find(|(found, _)| found.is_some());
+                        failed.map_or(Refusal::Taken, |(_, refusal)| refusal)
+                    }
+                })
+            }
+            Err(failure) => Err(Refusal::Failure(failure.into_error(SAVE))),
+        }
+    }
+
+    /// Deletes a user and its claim.
+    pub(super) async fn delete_with_claim(
+        &self,
+        emails: &str,
+        user_id: &UserId,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
+        let stored = self.get(user_id, true).await;
+        let mut stored = stored.map_err(|error| error.told_as(DELETE))?;
+        let mut gives_up = true;
+        for _ in 0..MOST_ROUNDS {
+            if !if_match.allows(stored.version()) {
+                return Err(Error::VersionMismatch);
+            }
+            let mut expression = Expression::default();
+            let condition = expression.unchanged(&stored);
+            let (names, values) = expression.into_parts();
+            let delete = Delete::builder().table_name(&*self.table);
+            let delete = delete.key("userId", string(user_id.as_str()));
+            let delete = delete.condition_expression(condition);
+            let delete = delete.set_expression_attribute_names(Some(names));
+            let delete = delete.set_expression_attribute_values(values);
+            let delete = delete.return_values_on_condition_check_failure(AllOld);
+            let mut actions = vec![action(delete.build(), TransactWriteItemBuilder::delete)];
+            if let Some(email) = EmailKey::of_user(&stored).filter(|_| gives_up) {
+                actions.push(release(emails, &email, user_id.as_str()));
+            }
+            match self.transact(actions).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Condition(found)) => match found.into_iter().next() {
+                    Some(Some(Some(item))) => stored = user(item),
+                    Some(Some(None)) => return Err(Error::UserNotFound),
+                    _ => gives_up = false,
+                },
+                Err(failure) => return Err(failure.into_error(DELETE)),
+            }
+        }
+        Err(Failure::<Option<User>>::overtaken().into_error(DELETE))
+    }
+
+    /// Does all `actions` or none. It is repeated under one token until it is known to
+    /// have been done or cancelled, so that a lost answer is no trouble.
+    ///
+    /// A condition that failed comes back as what each action found: `None` where it
+    /// could have been done.
+    async fn transact(
+        &self,
+        actions: Vec<TransactWriteItem>,
+    ) -> Result<(), Failure<Vec<Option<Found>>>> {
+        let mut token = Uuid::new_v4();
+        for conflicts in 0..MOST_CONFLICTS {
+            let call = self.client.transact_write_items();
+            let call = call.client_request_token(token);
+            let call = call.set_transact_items(Some(actions.clone()));
+            let call = call.customize().interceptor(self.attempts()).send();
+            let Err(failure) = in_time(self.deadline, call, cancelled).await else {
+                return Ok(());
+            };
+            match failure {
+                Failure::Conflict => {}
+                Failure::Condition(reasons) => {
+                    let codes = reasons
+                        .iter()
+                        .map(|reason| reason.code().unwrap_or_default());
+                    let codes: Vec<_> = codes.collect();
+                    if codes.contains(&"ConditionalCheckFailed") {
+                        return Err(Failure::Condition(reasons.into_iter().map(found).collect()));
+                    }
+                    if !codes.iter().all(|code| REPEATABLE.contains(code)) {
+                        let cause = format!("DynamoDB cancelled the transaction: {codes:?}");
+                        return Err(Failure::Call {
+                            retryable: false,
+                            cause,
+                        });
+                    }
+                    token = Uuid::new_v4();
+                }
+                Failure::Call { retryable, cause } => {
+                    return Err(Failure::Call { retryable, cause });
+                }
+            }
+            if !self.pause(conflicts).await {
+                break;
+            }
+        }
+        Err(Failure::Conflict)
+    }
+
+    /// Waits, longer and longer, at random; `false` where there is no time for it.
+    pub(super) async fn pause(&self, conflicts: u32) -> bool {
+        let longest = FIRST_PAUSE
+            .saturating_mul(1 << conflicts.min(8))
+            .min(LONGEST_PAUSE);
+        let until = Instant::now() + longest.mul_f64(fastrand::f64());
+        if self.deadline.is_some_and(|deadline| deadline <= until) {
+            return false;
+        }
+        tokio::time::sleep_until(until).await;
+        true
+    }
+}
+
+/// Reasons of a cancellation after which the same transaction may be done.
+const REPEATABLE: [&str; 4] = [
+    "None",
+    "ProvisionedThroughputExceeded",
+    "ThrottlingError",
+    "TransactionConflict",
+];
+
+const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
+
+fn cancelled(error: &TransactWriteItemsError) -> Option<Vec<CancellationReason>> {
+    if let TransactWriteItemsError::TransactionCanceledException(cancelled) = error {
+        Some(cancelled.cancellation_reasons().to_vec())
+    } else {
+        None
+    }
+}
+
+fn found(reason: CancellationReason) -> Option<Found> {
+    let failed = reason.code() == Some("ConditionalCheckFailed");
+    failed.then_some(reason.item)
+}
+
+fn action<T>(
+    built: Result<T, BuildError>,
+    add: impl FnOnce(TransactWriteItemBuilder, T) -> TransactWriteItemBuilder,
+) -> TransactWriteItem {
+    let built = built.expect("every action names its table and its key");
+    add(TransactWriteItem::builder(), built).build()
+}
+
+/// Claims `email` for the user.
+fn claim(emails: &str, email: &EmailKey, user_id: &str, condition: &str) -> TransactWriteItem {
+    let put = Put::builder().table_name(emails);
+    let put = put
+        .item("email", string(email.as_str()))
+        .item("userId", string(user_id));
+    let mut put = put.condition_expression(condition);
+    if condition.contains(":userId") {
+        put = put.expression_attribute_values(":userId", string(user_id));
+    }
+    action(put.build(), TransactWriteItemBuilder::put)
+}
+
+/// Gives up the user's claim on `email`, if there is one.
+fn release(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+    let delete = Delete::builder().table_name(emails);
+    let delete = delete.key("email", string(email.as_str()));
+    let delete = delete.condition_expression(FREE_OR_OWN);
+    let delete = delete.expression_attribute_values(":userId", string(user_id));
+    action(delete.build(), TransactWriteItemBuilder::delete)
+}
