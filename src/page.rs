@@ -15,6 +15,9 @@ impl Default for Limit {
 }
 
 impl Limit {
+    /// The most that a page holds.
+    pub const MOST: Self = Self(100);
+
     /// Reads a `limit` parameter.
     ///
     /// # Errors

@@ -9,19 +9,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_config::SdkConfig;
-use clap::Parser;
+use aws_config::{BehaviorVersion, SdkConfig};
+use clap::{Parser, Subcommand};
 use tokio::{net::TcpListener, signal};
 use user_service::{
     api::Api,
     local::{
+        claim_emails::claim_emails,
         dynamodb::{self, EmbeddedDynamoDb},
         gateway,
     },
     log,
     request::BasePath,
     response::AllowedOrigins,
-    store::UserStore,
+    store::{self, UserStore},
     user::UserId,
 };
 
@@ -61,6 +62,23 @@ struct Options {
     /// Whether at most one user has an email address; off, users may share one
     #[arg(long, value_name = "ON|OFF", default_value = "on")]
     unique_emails: Switch,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Claims email addresses for users who were there before addresses were unique
+    ///
+    /// It walks the table of users in AWS (as your AWS configuration says), at
+    /// AWS_ENDPOINT_URL_DYNAMODB, or in the file of --data, and claims for each user whose
+    /// address nobody has. It can run while the service does, and again after it was
+    /// stopped. Users who share an address are told, and left as they are.
+    ClaimEmails {
+        /// Claims a second, at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        rate: u32,
+    },
 }
 
 /// `on` or `off`.
@@ -93,13 +111,35 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let filter = env::var("RUST_LOG").ok();
     log::init(log::Format::of_standard_error(), filter.as_deref());
-    match run(options).await {
+    let ended = match options.command {
+        None => run(options).await,
+        Some(Command::ClaimEmails { rate }) => claim(&options, rate).await,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::FAILURE
         }
     }
+}
+
+async fn claim(options: &Options, rate: u32) -> Result<(), String> {
+    if options.unique_emails == Switch::Off {
+        return Err(String::from(
+            "without unique emails there is nothing to claim",
+        ));
+    }
+    let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
+    let store = if endpoint.is_empty() && options.data.is_none() {
+        let config = aws_config::defaults(BehaviorVersion::latest());
+        let config = config.http_client(store::http_client()).load().await;
+        options.store(&config)
+    } else {
+        open_store(options).await?.0
+    };
+    say(&claim_emails(&store, rate).await?.text());
+    Ok(())
 }
 
 async fn run(options: Options) -> Result<(), String> {

@@ -5,13 +5,16 @@
 //! Users from before have no claim, and no `version` either: their next write claims
 //! for them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     error::BuildError,
     operation::transact_write_items::TransactWriteItemsError,
     types::{
-        AttributeValue, CancellationReason, Delete, Put,
+        AttributeValue, CancellationReason, ConditionCheck, Delete, KeysAndAttributes, Put,
         ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
         builders::TransactWriteItemBuilder,
     },
@@ -40,6 +43,19 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 const MOST_CONFLICTS: u32 = 24;
 /// How often a lookup looks again where the address has just moved.
 const MOST_LOOKS: usize = 8;
+
+/// Who has a user's email address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The user, since just now.
+    Now,
+    /// The user, since before.
+    Before,
+    /// Another user, with this `userId`.
+    ByAnother(String),
+    /// Nobody: the user has none, or is gone.
+    Nothing,
+}
 
 /// What is stored, as far as it is another than a transaction's condition asks.
 type Found = Option<HashMap<String, AttributeValue>>;
@@ -87,6 +103,89 @@ impl UserStore {
             }
         }
         Err(Error::UserNotFound)
+    }
+
+    /// Which of at most 100 `users` have a claim on their address, as far as one call
+    /// tells.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn have_claims(&self, users: &[User]) -> Result<Vec<bool>, Error> {
+        let addresses = users.iter().map(EmailKey::of_user);
+        let addresses: Vec<_> = addresses.collect();
+        let keys: BTreeSet<_> = addresses.iter().flatten().map(EmailKey::as_str).collect();
+        let Some(emails) = self.emails.as_deref().filter(|_| !keys.is_empty()) else {
+            return Ok(vec![false; users.len()]);
+        };
+        let keys = keys
+            .into_iter()
+            .map(|key| HashMap::from([("email".into(), string(key))]));
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
+        let keys = keys.consistent_read(true).build();
+        let keys = keys.expect("every request names its keys");
+        let call = self.client.batch_get_item().request_items(emails, keys);
+        let call = call.customize().interceptor(self.attempts()).send();
+        let output = in_time(self.deadline, call, no_condition).await;
+        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
+        let claims = output.responses.unwrap_or_default().remove(emails);
+        let claims = claims.unwrap_or_default().into_iter().map(user);
+        let claims: BTreeSet<_> = claims
+            .filter_map(|claim| Some((claim.text("email")?.to_owned(), claim.user_id().to_owned())))
+            .collect();
+        let users = users.iter().zip(addresses);
+        let claimed = users.map(|(user, address)| {
+            address.is_some_and(|address| {
+                claims.contains(&(address.as_str().to_owned(), user.user_id().to_owned()))
+            })
+        });
+        Ok(claimed.collect())
+    }
+
+    /// Claims for a user who may be from before, where nobody has the address.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn claim_for(&self, user: &User) -> Result<Claimed, Error> {
+        let Some(emails) = &self.emails else {
+            return Ok(Claimed::Nothing);
+        };
+        let mut user = user.clone();
+        for _ in 0..MOST_ROUNDS {
+            let (Some(email), Some(as_stored)) = (EmailKey::of_user(&user), user.text("email"))
+            else {
+                return Ok(Claimed::Nothing);
+            };
+            let check = ConditionCheck::builder().table_name(&*self.table);
+            let check = check.key("userId", string(user.user_id()));
+            let check = check.condition_expression("email = :email");
+            let check = check.expression_attribute_values(":email", string(as_stored));
+            let check = check.return_values_on_condition_check_failure(AllOld);
+            let check = action(check.build(), TransactWriteItemBuilder::condition_check);
+            let claim = claim(
+                emails,
+                &email,
+                user.user_id(),
+                "attribute_not_exists(email)",
+            );
+            match self.transact(vec![check, claim]).await {
+                Ok(()) => return Ok(Claimed::Now),
+                Err(Failure::Condition(found)) => match found.as_slice() {
+                    [Some(Some(changed)), ..] => user = super::user(changed.clone()),
+                    [Some(None), ..] => return Ok(Claimed::Nothing),
+                    [_, Some(Some(claim))] => {
+                        let owner = User::from(Item::from(claim.clone()));
+                        return Ok(if owner.user_id() == user.user_id() {
+                            Claimed::Before
+                        } else {
+                            Claimed::ByAnother(owner.user_id().to_owned())
+                        });
+                    }
+                    _ => {}
+                },
+                Err(failure) => return Err(failure.into_error(SAVE)),
+            }
+        }
+        Err(Failure::<Option<User>>::overtaken().into_error(SAVE))
     }
 
     /// Stores a new user and its claim.
@@ -307,7 +406,9 @@ fn claim(emails: &str, email: &EmailKey, user_id: &str, condition: &str) -> Tran
     let put = put
         .item("email", string(email.as_str()))
         .item("userId", string(user_id));
-    let mut put = put.condition_expression(condition);
+    let mut put = put
+        .condition_expression(condition)
+        .return_values_on_condition_check_failure(AllOld);
     if condition.contains(":userId") {
         put = put.expression_attribute_values(":userId", string(user_id));
     }

@@ -27,6 +27,14 @@ impl UserStore {
         self.create_table(&self.table, "userId").await
     }
 
+    /// How many users there are, as DynamoDB counts them every six hours; `None` where
+    /// it does not tell.
+    pub async fn count_about(&self) -> Option<u64> {
+        let call = self.client.describe_table().table_name(&*self.table);
+        let count = call.send().await.ok()?.table?.item_count?;
+        count.try_into().ok()
+    }
+
     async fn create_table(&self, table: &str, key_name: &str) -> Result<bool, String> {
         let key = KeySchemaElement::builder()
             .attribute_name(key_name)

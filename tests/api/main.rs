@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod binaries;
+mod claim_emails;
 mod contract;
 mod create;
 mod delete;

@@ -1,0 +1,132 @@
+//! `user-service claim-emails`: claims for users from before, whose email addresses
+//! nobody has claimed.
+
+use std::{fmt::Write, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::{
+    page::{Cursor, Limit},
+    store::{Claimed, UserStore},
+    user::User,
+};
+
+/// How often a call is made that fails for a while, and how long it is between two.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What was found, and done.
+#[derive(Debug, Default)]
+pub struct Report {
+    users: u64,
+    claimed: u64,
+    before: u64,
+    without: u64,
+    /// Who shares an address: the user, and who has it.
+    shared: Vec<(String, String)>,
+}
+
+/// Walks the table and claims for each user who has an email address that nobody has,
+/// `rate` of them a second at most. It can run while the service does, and again after
+/// it was stopped anywhere: a user who has a claim keeps it.
+///
+/// # Errors
+/// Why the table was not walked to its end, as a sentence.
+pub async fn claim_emails(store: &UserStore, rate: u32) -> Result<Report, String> {
+    let bar = ProgressBar::new(store.count_about().await.unwrap_or_default());
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} users, about {eta} to go");
+    bar.set_style(style.map_err(|error| error.to_string())?);
+    let mut pace = interval(Duration::from_secs(1) / rate.max(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut report = Report::default();
+    let mut cursor = None;
+    loop {
+        let page = again(|| store.list(Limit::MOST, cursor.as_ref(), true)).await?;
+        let claimed = again(async || store.have_claims(&page.items).await).await?;
+        for (user, claimed) in page.items.iter().zip(claimed) {
+            let claimed = match claimed {
+                true => Claimed::Before,
+                false => claim(store, user, &mut pace).await?,
+            };
+            report.add(user, claimed);
+            bar.inc(1);
+        }
+        cursor = page
+            .next
+            .as_ref()
+            .map(Cursor::key)
+            .map(str::to_owned)
+            .map(Cursor::after);
+        if cursor.is_none() {
+            bar.finish_and_clear();
+            return Ok(report);
+        }
+    }
+}
+
+async fn claim(store: &UserStore, user: &User, pace: &mut Interval) -> Result<Claimed, String> {
+    pace.tick().await;
+    again(|| store.claim_for(user)).await
+}
+
+/// The outcome of `call`, made again where it may do better.
+async fn again<T>(
+    mut call: impl AsyncFnMut() -> Result<T, crate::error::Error>,
+) -> Result<T, String> {
+    let mut attempt = 1;
+    loop {
+        match call().await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) if error.retry_after().is_some() && attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => {
+                let cause = error
+                    .cause()
+                    .map_or_else(|| error.to_string(), str::to_owned);
+                return Err(format!(
+                    "{cause}; what is claimed stays claimed: run this again"
+                ));
+            }
+        }
+    }
+}
+
+impl Report {
+    fn add(&mut self, user: &User, claimed: Claimed) {
+        self.users += 1;
+        match claimed {
+            Claimed::Now => self.claimed += 1,
+            Claimed::Before => self.before += 1,
+            Claimed::Nothing => self.without += 1,
+            Claimed::ByAnother(owner) => self.shared.push((user.user_id().to_owned(), owner)),
+        }
+    }
+
+    /// What to tell the person who has run it.
+    pub fn text(&self) -> String {
+        let Self {
+            users,
+            claimed,
+            before,
+            without,
+            shared,
+        } = self;
+        let mut text = format!(
+            "{users} users: {claimed} claimed now, {before} before, {without} without an email \
+             address, {} with that of another user.",
+            shared.len()
+        );
+        for (user_id, owner) in shared {
+            let _ = write!(text, "\n  {user_id} has the address of {owner}");
+        }
+        if !shared.is_empty() {
+            text.push_str(
+                "\nThese are left as they are; give one of each two another address, or delete it.",
+            );
+        }
+        text
+    }
+}

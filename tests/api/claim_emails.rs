@@ -1,0 +1,132 @@
+//! `user-service claim-emails`, for tables of users from before.
+
+use std::{process::Stdio, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::harness::Service;
+
+fn claim_emails(service: &Service, rate: u32) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
+    command
+        .args([
+            "--table",
+            service.table(),
+            "--emails-table",
+            service.emails_table(),
+        ])
+        .args(["claim-emails", "--rate", &rate.to_string()])
+        .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn report(mut command: Command) -> String {
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn legacy(id: &str, email: &str) -> Value {
+    json!({ "userId": { "S": id }, "name": { "S": "Old canary" }, "email": { "S": email } })
+}
+
+#[tokio::test]
+async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice() {
+    let service = Service::start().await;
+    // The last 50 share 25 addresses, one of each two in capitals.
+    let users = (0..10_000).map(|number| {
+        let id = format!("canary-{number}");
+        let address = if number < 9_950 {
+            number
+        } else {
+            9_950 + (number - 9_950) / 2
+        };
+        let email = format!("canary-{address}@example.com");
+        legacy(
+            &id,
+            &if number % 2 == 0 {
+                email
+            } else {
+                email.to_uppercase()
+            },
+        )
+    });
+    service.put_items(users.collect()).await;
+
+    let mut stopped = claim_emails(&service, 1_000_000).spawn().unwrap();
+    while service.claims().await.len() < 1_000 {
+        assert!(
+            stopped.try_wait().unwrap().is_none(),
+            "it ended before it was stopped"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stopped.kill().await.unwrap();
+    let halfway = service.claims().await.len();
+    assert!(halfway < 9_975, "{halfway}");
+
+    let text = report(claim_emails(&service, 1_000_000)).await;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("10000 users: "))
+        .unwrap();
+    let (now, before) = (9_975 - halfway, halfway);
+    let expected = format!(
+        "10000 users: {now} claimed now, {before} before, 0 without an email address, 25 with that \
+         of another user."
+    );
+    assert_eq!(line, expected);
+    let mut named: Vec<u32> = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("  canary-")?
+                .split_once(" has the address of canary-")
+        })
+        .flat_map(|(one, other)| [one.parse().unwrap(), other.parse().unwrap()])
+        .collect();
+    named.sort_unstable();
+    assert_eq!(named, (9_950..10_000).collect::<Vec<u32>>());
+
+    let claims = service.claims().await;
+    assert_eq!(claims.len(), 9_975);
+    for (email, user_id) in &claims {
+        assert_eq!(email, &email.to_lowercase());
+        let number: u32 = user_id.strip_prefix("canary-").unwrap().parse().unwrap();
+        if number < 9_950 {
+            assert_eq!(email, &format!("canary-{number}@example.com"));
+        }
+    }
+    let again = report(claim_emails(&service, 1_000_000)).await;
+    assert!(
+        again.contains("10000 users: 0 claimed now, 9975 before,"),
+        "{again}"
+    );
+    assert_eq!(service.claims().await, claims);
+    // The users themselves are as they were.
+    assert_eq!(
+        service.item("canary-7").await,
+        legacy("canary-7", "CANARY-7@EXAMPLE.COM")
+    );
+}
+
+#[tokio::test]
+async fn users_without_an_address_are_passed_over_and_a_user_of_the_service_has_a_claim() {
+    let service = Service::start().await;
+    let user = crate::harness::ada();
+    let _ = service.post("/users", &user).await.has_status(201);
+    service
+        .put_item(json!({ "userId": { "S": "canary-1" } }))
+        .await;
+    service
+        .put_item(json!({ "userId": { "S": "canary-2" }, "email": { "N": "1" } }))
+        .await;
+    let text = report(claim_emails(&service, 100)).await;
+    let expected = "3 users: 0 claimed now, 1 before, 2 without an email address, 0 with that of \
+                    another user.";
+    assert!(text.contains(expected), "{text}");
+}
