@@ -42,7 +42,7 @@ use tokio::time::Instant;
 pub use self::claim::Claimed;
 use self::{
     call::{Attempts, Failure, failed_condition, in_time, no_condition},
-    claim::Refusal,
+    claim::{Holding, Refusal},
     expression::{Expression, Precedent},
 };
 use crate::{
@@ -217,7 +217,8 @@ impl UserStore {
         let mut now = clock();
         let unconditional = change.unconditional();
         let mut seen = None;
-        let (mut may_claim, mut gives_up) = (true, true);
+        let mut holding = Holding::Own;
+        let mut attempts = self.attempts();
         if unconditional.is_none() {
             let stored = self.get(user_id, true).await;
             seen = Some(stored.map_err(|error| error.told_as(SAVE))?);
@@ -229,35 +230,29 @@ impl UserStore {
                 return Err(Error::VersionMismatch);
             }
             if let (Some(emails), Some(stored)) = (&self.emails, &seen)
-                && may_claim
                 && needs_claim(stored, change)
             {
                 let attributes = change.attributes(stored)?;
-                let changed = self.change_with_claim(emails, stored, attributes, now, gives_up);
+                let changed = self.change_with_claim(emails, stored, attributes, now, holding);
                 match changed.await {
                     Ok(changed) => return Ok(changed),
                     Err(Refusal::User(None)) => return Err(Error::UserNotFound),
-                    Err(Refusal::User(now_stored)) => seen = now_stored,
-                    // Two users from before with one address: this write is not about it.
-                    Err(Refusal::Taken) if change.email().is_none() => may_claim = false,
+                    Err(Refusal::User(now_stored)) => (seen, holding) = (now_stored, Holding::Own),
                     Err(Refusal::Taken) => return Err(Error::taken(false, true)),
-                    Err(Refusal::NotHeld) => gives_up = false,
+                    Err(Refusal::Holding(other)) => holding = other,
                     Err(Refusal::Failure(error)) => return Err(error),
                 }
                 now = clock().max(now.next());
+                attempts = self.attempts();
                 continue;
             }
             let (precedent, attributes) = match (&seen, unconditional.clone()) {
                 (Some(stored), None) => (Precedent::Seen(stored), change.attributes(stored)?),
-                (Some(stored), Some(attributes)) if !may_claim => {
-                    (Precedent::Seen(stored), attributes)
-                }
                 (Some(stored), Some(attributes)) => (Precedent::of(stored, if_match), attributes),
                 (None, attributes) => {
                     (Precedent::Version(if_match), attributes.unwrap_or_default())
                 }
             };
-            let attempts = self.attempts();
             let mut expression = Expression::default();
             let mut condition = expression.changeable(precedent, now);
             if let (Some(_), Precedent::Version(_)) = (&self.emails, precedent) {
@@ -296,6 +291,7 @@ impl UserStore {
                     Err(failure) => return Err(failure.into_error(SAVE)),
                 };
             now = clock().max(now.next());
+            attempts = self.attempts();
             seen = Some(stored);
         }
         Err(Failure::<Option<User>>::overtaken().into_error(SAVE))

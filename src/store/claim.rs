@@ -60,14 +60,47 @@ pub enum Claimed {
 /// What is stored, as far as it is another than a transaction's condition asks.
 type Found = Option<HashMap<String, AttributeValue>>;
 
+/// Whose the address is that a user leaves: two users from before can have one, and
+/// one of them a claim on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Holding {
+    /// The user's, or nobody's.
+    Own,
+    /// Another user's.
+    Anothers,
+}
+
+impl Holding {
+    fn other(self) -> Self {
+        match self {
+            Self::Own => Self::Anothers,
+            Self::Anothers => Self::Own,
+        }
+    }
+
+    /// Gives up the user's claim on `email`, or sees that it is another's still.
+    fn end(self, emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+        match self {
+            Self::Own => release(emails, email, user_id),
+            Self::Anothers => {
+                let check = ConditionCheck::builder().table_name(emails);
+                let check = check.key("email", string(email.as_str()));
+                let check = check.condition_expression("userId <> :userId");
+                let check = check.expression_attribute_values(":userId", string(user_id));
+                action(check.build(), TransactWriteItemBuilder::condition_check)
+            }
+        }
+    }
+}
+
 /// Why a change with a claim was not made.
 pub(super) enum Refusal {
     /// The user is another by now, or gone.
     User(Option<User>),
     /// The new address is another user's.
     Taken,
-    /// The old address is another user's, so that there is no claim to give up.
-    NotHeld,
+    /// It is the other way round with the old address.
+    Holding(Holding),
     /// DynamoDB did not do it.
     Failure(Error),
 }
@@ -213,15 +246,14 @@ impl UserStore {
     }
 
     /// Makes `attributes` of `stored`, which is unchanged since, and moves its claim,
-    /// or makes it where there was none. `gives_up` the old one unless that is
-    /// another user's.
+    /// or makes it where there was none.
     pub(super) async fn change_with_claim(
         &self,
         emails: &str,
         stored: &User,
         attributes: Attributes,
         now: Timestamp,
-        gives_up: bool,
+        holding: Holding,
     ) -> Result<User, Refusal> {
         let version = stored.version().next();
         let changed = stored.clone().changed(attributes.clone(), version, now);
@@ -247,9 +279,9 @@ impl UserStore {
             actions.push(claim(emails, new, user_id, FREE_OR_OWN));
             refusals.push(Refusal::Taken);
         }
-        if let Some(old) = old.filter(|old| gives_up && Some(old) != new.as_ref()) {
-            actions.push(release(emails, &old, user_id));
-            refusals.push(Refusal::NotHeld);
+        if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
+            actions.push(holding.end(emails, &old, user_id));
+            refusals.push(Refusal::Holding(holding.other()));
         }
         match self.transact(actions).await {
             Ok(()) => Ok(changed),
@@ -276,7 +308,7 @@ impl UserStore {
     ) -> Result<(), Error> {
         let stored = self.get(user_id, true).await;
         let mut stored = stored.map_err(|error| error.told_as(DELETE))?;
-        let mut gives_up = true;
+        let mut holding = Holding::Own;
         for _ in 0..MOST_ROUNDS {
             if !if_match.allows(stored.version()) {
                 return Err(Error::VersionMismatch);
@@ -291,15 +323,15 @@ impl UserStore {
             let delete = delete.set_expression_attribute_values(values);
             let delete = delete.return_values_on_condition_check_failure(AllOld);
             let mut actions = vec![action(delete.build(), TransactWriteItemBuilder::delete)];
-            if let Some(email) = EmailKey::of_user(&stored).filter(|_| gives_up) {
-                actions.push(release(emails, &email, user_id.as_str()));
+            if let Some(email) = EmailKey::of_user(&stored) {
+                actions.push(holding.end(emails, &email, user_id.as_str()));
             }
             match self.transact(actions).await {
                 Ok(()) => return Ok(()),
                 Err(Failure::Condition(found)) => match found.into_iter().next() {
-                    Some(Some(Some(item))) => stored = user(item),
+                    Some(Some(Some(item))) => (stored, holding) = (user(item), Holding::Own),
                     Some(Some(None)) => return Err(Error::UserNotFound),
-                    _ => gives_up = false,
+                    _ => holding = holding.other(),
                 },
                 Err(failure) => return Err(failure.into_error(DELETE)),
             }
@@ -332,7 +364,9 @@ impl UserStore {
                         .iter()
                         .map(|reason| reason.code().unwrap_or_default());
                     let codes: Vec<_> = codes.collect();
-                    if codes.contains(&"ConditionalCheckFailed") {
+                    // Beside a conflict, what was found may be on its way out.
+                    let known = |code: &&str| ["None", "ConditionalCheckFailed"].contains(code);
+                    if codes.iter().all(known) {
                         return Err(Failure::Condition(reasons.into_iter().map(found).collect()));
                     }
                     if !codes.iter().all(|code| REPEATABLE.contains(code)) {
@@ -370,7 +404,8 @@ impl UserStore {
 }
 
 /// Reasons of a cancellation after which the same transaction may be done.
-const REPEATABLE: [&str; 4] = [
+const REPEATABLE: [&str; 5] = [
+    "ConditionalCheckFailed",
     "None",
     "ProvisionedThroughputExceeded",
     "ThrottlingError",

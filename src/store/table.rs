@@ -1,6 +1,6 @@
 //! Making the table, and what it begins with, on this machine (feature `local`).
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{UserStore, call::chain, string};
+use super::{UserStore, call::chain, string, user};
 
 impl UserStore {
     /// Makes the table of users (partition key `userId`) and that of claims on email
@@ -82,25 +82,28 @@ impl UserStore {
     /// # Errors
     /// Why not, as a sentence.
     pub async fn put_sample_user(&self) -> Result<(), String> {
-        if let Some(emails) = &self.emails {
-            let call = self.client.put_item().table_name(&**emails);
-            let call = call.item("email", string("test@example.com"));
-            let call = call.item("userId", string("1")).send().await;
-            call.map_err(|error| reason("the sample user's address was not claimed", &error))?;
-        }
+        let sample = [
+            ("userId", "1"),
+            ("name", "Test User"),
+            ("email", "test@example.com"),
+        ];
+        let sample = sample.map(|(name, text)| (name.to_owned(), string(text)));
+        let sample = HashMap::from(sample);
         let call = self.client.put_item().table_name(&*self.table);
-        let call = call
-            .item("userId", string("1"))
-            .item("name", string("Test User"));
-        let call = call.item("email", string("test@example.com"));
+        let call = call.set_item(Some(sample.clone()));
         let call = call.condition_expression("attribute_not_exists(userId)");
-        match call.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(reason("the sample user was not stored", &error)),
-            },
+        if let Err(error) = call.send().await
+            && !error
+                .as_service_error()
+                .is_some_and(PutItemError::is_conditional_check_failed_exception)
+        {
+            return Err(reason("the sample user was not stored", &error));
         }
+        let claimed = self.claim_for(&user(sample)).await;
+        claimed.map(drop).map_err(|error| {
+            let cause = error.cause().unwrap_or_default();
+            format!("the sample user's address was not claimed: {cause}")
+        })
     }
 }
 
