@@ -1,9 +1,9 @@
 //! The table of users: every call of DynamoDB, and nothing else knows them.
 //!
-//! An operation is one call, unless a user has to be read before it is known what
-//! to write. A write states its condition to DynamoDB, and what
-//! a failed condition means is told by the item it returns
-//! (`ReturnValuesOnConditionCheckFailure`), without a second read.
+//! An operation is one call, unless a user has to be read before it is known what to
+//! write. A write states its condition to DynamoDB, and what a failed condition means
+//! is told by the item it returns (`ReturnValuesOnConditionCheckFailure`), without a
+//! second read. What is written in two tables is written in one transaction (`claim`).
 //!
 //! The SDK repeats a call that was not answered. Where the call had been carried
 //! out, the repeat of a write meets its own traces: its condition is made to fail
