@@ -256,6 +256,29 @@ async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_on
 }
 
 #[tokio::test]
+async fn a_write_that_meets_a_transaction_is_made_again_and_counts_once() {
+    let service = Service::start().await;
+    let created = service.post("/users", &ada()).await.has_status(201);
+    let path = created.header("location");
+    let patch = json!({ "name": "Grace canary" });
+    let headers = [("if-match", "\"1\"")];
+    let _ = service.store().take_calls();
+    // The answer is lost, and the repeat of it meets another's transaction.
+    service.store().swallow_next_answer();
+    service.store().conflict(2);
+    let patched = service
+        .send_json(Method::PATCH, path, &headers, &patch)
+        .await
+        .has_status(200);
+    assert_eq!(patched.header("etag"), "\"2\"");
+    assert_eq!(service.store().take_calls(), ["UpdateItem"; 3]);
+    // A transaction is made again, too.
+    service.store().conflict(1);
+    let _ = service.post("/users", &ada()).await.has_status(201);
+    assert_eq!(service.store().take_calls(), ["TransactWriteItems"; 2]);
+}
+
+#[tokio::test]
 async fn a_delete_whose_answer_was_lost_is_the_success_it_was() {
     let shared = (sharing_emails().await, 1, &["DeleteItem", "DeleteItem"][..]);
     let transaction = ["GetItem", "TransactWriteItems", "TransactWriteItems"];

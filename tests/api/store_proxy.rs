@@ -34,6 +34,8 @@ struct Shared {
     hang_next_call: AtomicBool,
     is_hanging: AtomicBool,
     is_throttling: AtomicBool,
+    /// Counts down to the call that is in conflict; 0 is none.
+    calls_to_conflict: AtomicU32,
     connections: Mutex<Vec<AbortHandle>>,
 }
 
@@ -59,6 +61,7 @@ impl StoreProxy {
                 hang_next_call: AtomicBool::default(),
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
+                calls_to_conflict: AtomicU32::default(),
                 connections: Mutex::default(),
             }),
             accepting: Mutex::default(),
@@ -132,6 +135,12 @@ impl StoreProxy {
         self.shared.is_throttling.store(true, SeqCst);
     }
 
+    /// Refuses the call that comes `nth` from now as DynamoDB does while a transaction
+    /// on the same item is under way, which an embedded one never reports.
+    pub fn conflict(&self, nth: u32) {
+        self.shared.calls_to_conflict.store(nth, SeqCst);
+    }
+
     /// Takes the next call and does nothing with it.
     pub fn hang_next_call(&self) {
         self.shared.hang_next_call.store(true, SeqCst);
@@ -178,6 +187,11 @@ const THROTTLED: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     {\"__type\":\"com.amazonaws.dynamodb.v20120810#ThrottlingException\",\
     \"message\":\"Rate of requests exceeds the limit.\"}";
 
+const CONFLICT: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: application/x-amz-json-1.0\r\ncontent-length: 122\r\n\r\n\
+    {\"__type\":\"com.amazonaws.dynamodb.v20120810#TransactionConflictException\",\
+    \"message\":\"Transaction is ongoing for the item\"}";
+
 async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let upstream = TcpStream::connect(&shared.upstream).await?;
     let (mut from_client, to_client) = client.into_split();
@@ -188,7 +202,12 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             if shared.hang_next_call.swap(false, SeqCst) || shared.is_hanging.load(SeqCst) {
                 std::future::pending::<()>().await;
             }
-            if shared.is_throttling.load(SeqCst) {
+            let left = shared
+                .calls_to_conflict
+                .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
+            if left == Ok(1) {
+                to_client.lock().await.write_all(CONFLICT).await?;
+            } else if shared.is_throttling.load(SeqCst) {
                 to_client.lock().await.write_all(THROTTLED).await?;
             } else {
                 to_upstream.write_all(&call).await?;
