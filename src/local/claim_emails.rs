@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::{
-    page::{Cursor, Limit},
+    page::Limit,
     store::{Claimed, UserStore},
     user::User,
 };
@@ -52,12 +52,7 @@ pub async fn claim_emails(store: &UserStore, rate: u32) -> Result<Report, String
             report.add(user, claimed);
             bar.inc(1);
         }
-        cursor = page
-            .next
-            .as_ref()
-            .map(Cursor::key)
-            .map(str::to_owned)
-            .map(Cursor::after);
+        cursor = page.next;
         if cursor.is_none() {
             bar.finish_and_clear();
             return Ok(report);

@@ -15,8 +15,9 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue, CancellationReason, ConditionCheck, Delete, KeysAndAttributes, Put,
-        ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
-        builders::TransactWriteItemBuilder,
+        ReturnValuesOnConditionCheckFailure::AllOld,
+        TransactWriteItem, Update,
+        builders::{PutBuilder, TransactWriteItemBuilder},
     },
 };
 use serde_dynamo::Item;
@@ -194,12 +195,7 @@ impl UserStore {
             let check = check.expression_attribute_values(":email", string(as_stored));
             let check = check.return_values_on_condition_check_failure(AllOld);
             let check = action(check.build(), TransactWriteItemBuilder::condition_check);
-            let claim = claim(
-                emails,
-                &email,
-                user.user_id(),
-                "attribute_not_exists(email)",
-            );
+            let claim = claim_free(emails, &email, user.user_id());
             match self.transact(vec![check, claim]).await {
                 Ok(()) => return Ok(Claimed::Now),
                 Err(Failure::Condition(found)) => match found.as_slice() {
@@ -228,12 +224,7 @@ impl UserStore {
         let put = put.condition_expression("attribute_not_exists(userId)");
         let mut actions = vec![action(put.build(), TransactWriteItemBuilder::put)];
         if let Some(email) = EmailKey::of_user(new) {
-            actions.push(claim(
-                emails,
-                &email,
-                new.user_id(),
-                "attribute_not_exists(email)",
-            ));
+            actions.push(claim_free(emails, &email, new.user_id()));
         }
         match self.transact(actions).await {
             Ok(()) => Ok(()),
@@ -276,7 +267,7 @@ impl UserStore {
         let mut actions = vec![action(update.build(), TransactWriteItemBuilder::update)];
         let mut refusals = vec![];
         if let Some(new) = &new {
-            actions.push(claim(emails, new, user_id, FREE_OR_OWN));
+            actions.push(claim_or_keep(emails, new, user_id));
             refusals.push(Refusal::Taken);
         }
         if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
@@ -435,18 +426,24 @@ fn action<T>(
     add(TransactWriteItem::builder(), built).build()
 }
 
-/// Claims `email` for the user.
-fn claim(emails: &str, email: &EmailKey, user_id: &str, condition: &str) -> TransactWriteItem {
+fn claim(emails: &str, email: &EmailKey, user_id: &str) -> PutBuilder {
     let put = Put::builder().table_name(emails);
     let put = put
         .item("email", string(email.as_str()))
         .item("userId", string(user_id));
-    let mut put = put
-        .condition_expression(condition)
-        .return_values_on_condition_check_failure(AllOld);
-    if condition.contains(":userId") {
-        put = put.expression_attribute_values(":userId", string(user_id));
-    }
+    put.return_values_on_condition_check_failure(AllOld)
+}
+
+/// Claims `email` for the user, where nobody has a claim on it.
+fn claim_free(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+    let put = claim(emails, email, user_id).condition_expression("attribute_not_exists(email)");
+    action(put.build(), TransactWriteItemBuilder::put)
+}
+
+/// Claims `email` for the user, who may have a claim on it already.
+fn claim_or_keep(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+    let put = claim(emails, email, user_id).condition_expression(FREE_OR_OWN);
+    let put = put.expression_attribute_values(":userId", string(user_id));
     action(put.build(), TransactWriteItemBuilder::put)
 }
 

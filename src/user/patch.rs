@@ -70,35 +70,26 @@ impl UserPatch {
     /// What to write whatever is stored; `None` where that has to be known first. Of
     /// merged `metadata` it has: DynamoDB cannot tell how many bytes a map takes.
     pub(super) fn unconditional(&self) -> Option<Attributes> {
-        let mut attributes = self.but_metadata();
-        match &self.metadata {
-            None => {}
-            Some(Patched::Removed) => attributes.push(("metadata", None)),
-            Some(Patched::Set(_)) => return None,
-        }
-        Some(attributes)
+        let merges = matches!(self.metadata, Some(Patched::Set(_)));
+        (!merges).then(|| self.but_merged_metadata())
     }
 
     pub(super) fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
-        let mut attributes = self.but_metadata();
-        match &self.metadata {
-            None => {}
-            Some(Patched::Removed) => attributes.push(("metadata", None)),
-            Some(Patched::Set(patch)) => {
-                let merged = merged(stored.attribute("metadata").cloned(), patch.clone());
-                if metadata_bytes(&merged) > MAX_METADATA_BYTES {
-                    let mut errors = FieldErrors::default();
-                    let place = Place::Member(&Place::Body, "metadata");
-                    errors.push(place, "must be at most 64 KiB of JSON, patched");
-                    return Err(errors.into());
-                }
-                attributes.push(("metadata", Some(merged)));
+        let mut attributes = self.but_merged_metadata();
+        if let Some(Patched::Set(patch)) = &self.metadata {
+            let merged = merged(stored.attribute("metadata").cloned(), patch.clone());
+            if metadata_bytes(&merged) > MAX_METADATA_BYTES {
+                let mut errors = FieldErrors::default();
+                let place = Place::Member(&Place::Body, "metadata");
+                errors.push(place, "must be at most 64 KiB of JSON, patched");
+                return Err(errors.into());
             }
+            attributes.push(("metadata", Some(merged)));
         }
         Ok(attributes)
     }
 
-    fn but_metadata(&self) -> Attributes {
+    fn but_merged_metadata(&self) -> Attributes {
         let mut attributes = Attributes::new();
         let strings = [("name", &self.name), ("email", &self.email)];
         for (attribute, text) in strings {
@@ -112,6 +103,9 @@ impl UserPatch {
             Some(Patched::Set(phone)) => {
                 attributes.push(("phone", Some(AttributeValue::S(phone.clone()))));
             }
+        }
+        if let Some(Patched::Removed) = self.metadata {
+            attributes.push(("metadata", None));
         }
         attributes
     }
