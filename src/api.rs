@@ -10,7 +10,9 @@ use lambda_http::http::{Method, header::IF_MATCH};
 use tracing::{error, info};
 
 use crate::{
+    access::{AuthMode, Caller},
     error::Error,
+    idempotency::{IdempotencyKey, KeyedCreation},
     page::{Cursor, Limit},
     precondition::{IfMatch, IfNoneMatch},
     request::{BasePath, Request, invalid_parameter},
@@ -25,21 +27,25 @@ use crate::{
 pub struct Api {
     store: UserStore,
     clock: fn() -> SystemTime,
+    auth_mode: AuthMode,
     allowed_origins: AllowedOrigins,
     base_path: BasePath,
 }
 
 impl Api {
-    /// The service over `store`, at the time that `clock` tells.
+    /// The service over `store`, at the time that `clock` tells, for the callers whom
+    /// `auth_mode` lets in.
     pub fn new(
         store: UserStore,
         clock: fn() -> SystemTime,
+        auth_mode: AuthMode,
         allowed_origins: AllowedOrigins,
         base_path: BasePath,
     ) -> Self {
         Self {
             store,
             clock,
+            auth_mode,
             allowed_origins,
             base_path,
         }
@@ -78,10 +84,12 @@ impl Api {
     ) -> Result<Response, Error> {
         let method = request.method()?;
         let resource = resource.ok_or(Error::RouteNotFound)?;
-        match Route::find(&method, resource, &request.query)? {
+        let route = Route::find(&method, resource, &request.query)?;
+        let caller = self.auth_mode.authorize(&request.credentials, &route)?;
+        match route {
             Route::ListUsers => list_users(request, store).await,
             Route::FindUser(email) => find_user(request, store, &email).await,
-            Route::CreateUser => self.create_user(request, store).await,
+            Route::CreateUser => self.create_user(request, store, &caller).await,
             Route::GetUser(user_id) => get_user(request, store, &user_id).await,
             Route::ReplaceUser(user_id) => self.replace_user(request, store, user_id).await,
             Route::PatchUser(user_id) => self.patch_user(request, store, &user_id).await,
@@ -92,10 +100,19 @@ impl Api {
         }
     }
 
-    async fn create_user(&self, request: &Request, store: &UserStore) -> Result<Response, Error> {
-        let (user_id, input) = UserInput::for_creation(request.json()?)?;
-        let user = User::new(&user_id.unwrap_or_else(UserId::random), input, self.now());
-        store.create(&user).await?;
+    async fn create_user(
+        &self,
+        request: &Request,
+        store: &UserStore,
+        caller: &Caller,
+    ) -> Result<Response, Error> {
+        let now = self.now();
+        let key = IdempotencyKey::read(&request.headers)?;
+        let (asked, input) = UserInput::for_creation(request.json()?)?;
+        let keyed =
+            key.map(|key| KeyedCreation::new(&caller.name(), key, asked.as_ref(), &input, now));
+        let user = User::new(&caller.user_id_to_create(asked)?, input, now);
+        let user = store.create(user, keyed.as_ref()).await?;
         Ok(response::created(&user, request))
     }
 
@@ -156,8 +173,8 @@ impl Api {
             .map_err(|message| invalid_parameter("userId", message))?;
         let input = UserInput::for_replacement(request.json()?, &user_id)?;
         let user = User::new(&user_id, input, self.now());
-        match store.create(&user).await {
-            Ok(()) => Ok(response::created(&user, request)),
+        match store.create(user, None).await {
+            Ok(user) => Ok(response::created(&user, request)),
             // The client has named this as its condition.
             Err(Error::UserExists(_)) => Err(Error::PreconditionFailed),
             Err(error) => Err(error),

@@ -118,6 +118,15 @@ pub enum Error {
     InvalidParameter(Vec<FieldError>),
     /// The body is JSON and breaks the rules of a user.
     InvalidUser(Vec<FieldError>),
+    /// Nothing is known of who calls.
+    Unauthenticated {
+        /// How to say it, for `WWW-Authenticate` (RFC 9110 section 11.6.1).
+        challenge: &'static str,
+        /// What to send.
+        message: &'static str,
+    },
+    /// The caller may not do this; says what it lacks.
+    AccessDenied(&'static str),
     /// No resource has this path.
     RouteNotFound,
     /// The resource has no such method; carries those it has.
@@ -128,6 +137,8 @@ pub enum Error {
     UserExists(Vec<FieldError>),
     /// A user has this `email` already.
     EmailTaken(Vec<FieldError>),
+    /// The caller's `Idempotency-Key` names a request with another body.
+    IdempotencyKeyReused,
     /// `If-None-Match: *` on a user that exists.
     PreconditionFailed,
     /// `If-Match` names another version than the one stored.
@@ -181,6 +192,8 @@ impl Error {
             | Self::InvalidHeader { .. }
             | Self::InvalidParameter(_)
             | Self::InvalidUser(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+            Self::AccessDenied(_) => StatusCode::FORBIDDEN,
             Self::RouteNotFound | Self::UserNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UserExists(_) | Self::EmailTaken(_) => StatusCode::CONFLICT,
@@ -188,6 +201,7 @@ impl Error {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             // 500 and not 503: the clients of the tutorial's GET know 500.
             Self::Store(_) | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -201,11 +215,14 @@ impl Error {
             Self::InvalidHeader { .. } => "invalid_header",
             Self::InvalidParameter(_) => "invalid_parameter",
             Self::InvalidUser(_) => "invalid_user",
+            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::AccessDenied(_) => "access_denied",
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::UserNotFound => "user_not_found",
             Self::UserExists(_) => "user_exists",
             Self::EmailTaken(_) => "email_taken",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::PreconditionFailed => "precondition_failed",
             Self::VersionMismatch => "version_mismatch",
             Self::BodyTooLarge => "body_too_large",
@@ -245,9 +262,12 @@ impl Error {
             | Self::MalformedMethod
             | Self::MalformedJson(_)
             | Self::InvalidHeader { .. }
+            | Self::Unauthenticated { .. }
+            | Self::AccessDenied(_)
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::UserNotFound
+            | Self::IdempotencyKeyReused
             | Self::PreconditionFailed
             | Self::VersionMismatch
             | Self::BodyTooLarge
@@ -270,11 +290,14 @@ impl Error {
             | Self::InvalidHeader { .. }
             | Self::InvalidParameter(_)
             | Self::InvalidUser(_)
+            | Self::Unauthenticated { .. }
+            | Self::AccessDenied(_)
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::UserNotFound
             | Self::UserExists(_)
             | Self::EmailTaken(_)
+            | Self::IdempotencyKeyReused
             | Self::PreconditionFailed
             | Self::VersionMismatch
             | Self::BodyTooLarge
@@ -288,9 +311,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MalformedBody(message) | Self::UnsupportedMediaType(message) => {
-                f.write_str(message)
-            }
+            Self::MalformedBody(message)
+            | Self::UnsupportedMediaType(message)
+            | Self::Unauthenticated { message, .. }
+            | Self::AccessDenied(message) => f.write_str(message),
             Self::MalformedMethod => f.write_str("The request method is not an HTTP method"),
             Self::MalformedJson(message) => write!(f, "The body is not valid JSON: {message}"),
             Self::InvalidHeader { name, message } => write!(f, "{name} {message}"),
@@ -314,6 +338,9 @@ impl fmt::Display for Error {
             Self::UserNotFound => f.write_str("No user data found"),
             Self::UserExists(_) => f.write_str("A user with this userId exists already"),
             Self::EmailTaken(_) => f.write_str("A user with this email exists already"),
+            Self::IdempotencyKeyReused => f.write_str(
+                "This Idempotency-Key was sent with another body; send that one, or another key",
+            ),
             Self::PreconditionFailed => {
                 f.write_str("A user with this userId exists already, and If-None-Match forbids it")
             }

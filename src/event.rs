@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     api::Api,
-    request::{BasePath, Query, Request},
+    request::{BasePath, Credentials, Query, Request, Token},
     response::Response,
     router::Resource,
 };
@@ -96,6 +96,7 @@ fn request(event: &Value, context: &Context, base_path: &BasePath) -> Result<Req
         query,
         headers: headers(event),
         body: body(event),
+        credentials: credentials(gateway),
         deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
     })
 }
@@ -170,6 +171,40 @@ fn body(event: &Value) -> Result<Vec<u8>, &'static str> {
         (Value::String(body), _) => Ok(body.clone().into_bytes()),
         _ => Err("The gateway sent a body that is not text"),
     }
+}
+
+/// Who calls, as a REST API, an HTTP API or a function URL tells it.
+fn credentials(gateway: &Value) -> Credentials {
+    let authorizer = &gateway["authorizer"];
+    let signers = [
+        &gateway["identity"]["userArn"],
+        &authorizer["iam"]["userArn"],
+    ];
+    let claims = [&authorizer["claims"], &authorizer["jwt"]["claims"]];
+    let claims = claims.into_iter().find(|claims| claims.is_object());
+    Credentials {
+        signer: signers
+            .into_iter()
+            .find_map(Value::as_str)
+            .map(str::to_owned),
+        token: claims.map(|claims| Token {
+            sub: text(&claims["sub"]).to_owned(),
+            scopes: names(&claims["scope"], &[' ']),
+            // `[admin editors]` from an HTTP API, `admin,editors` from a REST API.
+            groups: names(&claims["cognito:groups"], &[' ', ',', '[', ']']),
+        }),
+    }
+}
+
+/// The names in a claim: an array of them, or a text with `separators` between.
+fn names(claim: &Value, separators: &[char]) -> Vec<String> {
+    let names = elements(claim)
+        .iter()
+        .flat_map(|names| text(names).split(separators));
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Where a request went: see [`Request::path`] and [`Request::mount`].

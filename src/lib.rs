@@ -17,8 +17,10 @@
 //! - [`event`][]: the door, from API Gateway's event to a request and back.
 //! - [`request`][]: a request as it came.
 //! - [`router`][]: which operation it asks for.
+//! - [`access`][]: who may do it.
 //! - [`api`][]: the operations, a short function for each.
 //! - [`precondition`][]: `If-Match` and `If-None-Match`.
+//! - [`idempotency`][]: `Idempotency-Key`.
 //! - [`page`][]: listing.
 //! - [`user`][]: what a user is, what a client may write, and every rule about it.
 //! - [`json`][]: between JSON and DynamoDB, with nothing lost.
@@ -31,8 +33,9 @@
 //!
 //! # What always holds
 //!
-//! - Dependencies point one way: binaries → event → api → router and store →
-//!   docs → response → page and precondition → request and user → json → error.
+//! - Dependencies point one way: binaries → event → api → access → router and store →
+//!   docs → response → page, idempotency and precondition → request and user → json →
+//!   error.
 //!   `local` is known to `user-service` and the tests only.
 //! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status
 //!   codes, and the local gateway those that are API Gateway's own.
@@ -42,11 +45,13 @@
 //!   know in it is neither dropped nor rewritten.
 //! - Every write states its condition to DynamoDB.
 
+pub mod access;
 pub mod api;
 #[cfg(feature = "docs")]
 pub mod docs;
 pub mod error;
 pub mod event;
+pub mod idempotency;
 pub mod json;
 #[cfg(feature = "local")]
 pub mod local;

@@ -35,6 +35,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, or why there is none to be had.
     pub body: Result<Vec<u8>, &'static str>,
+    /// Who calls, as the gateway tells.
+    pub credentials: Credentials,
     /// When the runtime stops waiting for the answer.
     pub deadline: Option<SystemTime>,
 }
@@ -86,6 +88,26 @@ impl Request {
         let left = self.deadline?.duration_since(now).unwrap_or_default();
         Some(left.saturating_sub(TIME_TO_ANSWER))
     }
+}
+
+/// What the gateway tells of who calls; none where it has asked for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The ARN of who has signed the request.
+    pub signer: Option<String>,
+    /// The claims of the token that came with it.
+    pub token: Option<Token>,
+}
+
+/// The claims of a token that the gateway has checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Token {
+    /// The subject: whose token it is.
+    pub sub: String,
+    /// What the token is for.
+    pub scopes: Vec<String>,
+    /// The groups whose member the subject is.
+    pub groups: Vec<String>,
 }
 
 /// `application/json` or a `+json` type (RFC 6839), in UTF-8.

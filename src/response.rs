@@ -6,7 +6,7 @@ use lambda_http::http::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
         ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, LOCATION, ORIGIN,
-        RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+        RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use percent_encoding::{CONTROLS, utf8_percent_encode};
@@ -126,6 +126,10 @@ pub fn problem(error: &Error, request_id: &str) -> Response {
     if let Error::MethodNotAllowed(methods) = error {
         response.headers_mut().insert(ALLOW, list(methods));
     }
+    if let Error::Unauthenticated { challenge, .. } = error {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     if let Some(seconds) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -238,9 +242,9 @@ fn serialized(origin: &str) -> Option<HeaderValue> {
 }
 
 /// What a page may send: what the service reads, and what signs a request.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, X-Amz-Date, X-Amz-Security-Token, X-Api-Key";
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Amz-Date, X-Amz-Security-Token, X-Api-Key";
 /// What a page may read beside what any page may.
-const RESPONSE_HEADERS: &str = "Allow, ETag, Link, Location, Retry-After";
+const RESPONSE_HEADERS: &str = "Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";
 
 fn users_path(request: &Request) -> String {
     format!("{}/users", request.mount)

@@ -1,9 +1,9 @@
-//! The table of users: every call of DynamoDB, and nothing else knows them.
+//! The tables: every call of DynamoDB, and nothing else knows them.
 //!
 //! An operation is one call, unless a user has to be read before it is known what to
 //! write. A write states its condition to DynamoDB, and what a failed condition means
 //! is told by the item it returns (`ReturnValuesOnConditionCheckFailure`), without a
-//! second read. What is written in two tables is written in one transaction (`claim`).
+//! second read. What is written in several tables is written in one transaction.
 //!
 //! The SDK repeats a call that was not answered. Where the call had been carried
 //! out, the repeat of a write meets its own traces: its condition is made to fail
@@ -13,9 +13,11 @@
 
 mod call;
 mod claim;
+mod create;
 mod expression;
 #[cfg(feature = "local")]
 mod table;
+mod transaction;
 
 use std::{
     collections::HashMap,
@@ -30,9 +32,7 @@ use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::SharedHttpClient,
-    operation::{
-        delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError,
-    },
+    operation::{delete_item::DeleteItemError, update_item::UpdateItemError},
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
 };
 use aws_smithy_http_client::tls;
@@ -65,26 +65,34 @@ const RETRIEVE: &str = "Failed to retrieve user data"; // as the tutorial says i
 const SAVE: &str = "Failed to save user data";
 const DELETE: &str = "Failed to delete user data";
 
-/// The table of users.
+/// The names of the tables.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// That of users, by `userId`.
+    pub users: String,
+    /// That of claims on email addresses, by `email`; none where users may share one.
+    pub emails: Option<String>,
+    /// That of records of keys of creations, by `idempotencyKey`.
+    pub idempotency_keys: String,
+}
+
+/// The users, and what is kept of them beside.
 #[derive(Clone, Debug)]
 pub struct UserStore {
     client: Client,
-    table: Arc<str>,
-    /// The table of claims on email addresses; none where users may share one.
-    emails: Option<Arc<str>>,
+    tables: Arc<Tables>,
     calls: Arc<AtomicU32>,
     deadline: Option<Instant>,
 }
 
 impl UserStore {
-    /// The table `table`, in the DynamoDB that `config` names and its HTTP client
-    /// reaches ([`http_client`]), and the table `emails` of the claims on email
-    /// addresses there; `None` where users may share one.
+    /// The `tables` in the DynamoDB that `config` names and its HTTP client reaches
+    /// ([`http_client`]).
     ///
     /// Sets the timeouts (connect 1 s, attempt 1 s, operation 5 s) and the
     /// standard retries with backoffs up to half a second: a DynamoDB that does
     /// not answer has failed after some 3 s.
-    pub fn new(config: &SdkConfig, table: &str, emails: Option<&str>) -> Self {
+    pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -98,14 +106,13 @@ impl UserStore {
             .retry_config(retries);
         Self {
             client: Client::from_conf(config.build()),
-            table: table.into(),
-            emails: emails.map(Into::into),
+            tables: Arc::new(tables),
             calls: Arc::default(),
             deadline: None,
         }
     }
 
-    /// The same table for one request: its calls are counted from here, and all
+    /// The same tables for one request: its calls are counted from here, and all
     /// of them together last 5 s, or `time_left` where that is less.
     pub fn for_request(&self, time_left: Option<Duration>) -> Self {
         let time = time_left
@@ -129,7 +136,7 @@ impl UserStore {
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::Store`].
     pub async fn get(&self, user_id: &UserId, consistent: bool) -> Result<User, Error> {
-        let call = self.client.get_item().table_name(&*self.table);
+        let call = self.client.get_item().table_name(&self.tables.users);
         let call = call.key("userId", string(user_id.as_str()));
         let call = call.consistent_read(consistent).customize();
         let call = call.interceptor(self.attempts()).send();
@@ -155,7 +162,11 @@ impl UserStore {
         let start = cursor.map(|cursor| HashMap::from([("userId".into(), string(cursor.key()))]));
         // One more than asked for tells whether this page is the last.
         let one_more = i32::from(limit.get()) + 1;
-        let call = self.client.scan().table_name(&*self.table).limit(one_more);
+        let call = self
+            .client
+            .scan()
+            .table_name(&self.tables.users)
+            .limit(one_more);
         let call = call.set_exclusive_start_key(start);
         let call = call.consistent_read(consistent).customize();
         let call = call.interceptor(self.attempts()).send();
@@ -168,33 +179,6 @@ impl UserStore {
         let last = items.last().filter(|_| has_more);
         let next = last.map(|last| Cursor::after(last.user_id().to_owned()));
         Ok(Page { items, next })
-    }
-
-    /// Stores a new user.
-    ///
-    /// # Errors
-    /// [`Error::UserExists`] and [`Error::EmailTaken`], and all that is stored is as it
-    /// was; [`Error::Store`].
-    pub async fn create(&self, new: &User) -> Result<(), Error> {
-        if let Some(emails) = &self.emails {
-            return self.create_with_claim(emails, new).await;
-        }
-        let attempts = self.attempts();
-        let call = self.client.put_item().table_name(&*self.table);
-        let call = call.set_item(Some(Item::from(new.clone()).into()));
-        let call = call.condition_expression("attribute_not_exists(userId)");
-        let call = call.return_values_on_condition_check_failure(AllOld);
-        let call = call.customize().interceptor(attempts.clone()).send();
-        match in_time(self.deadline, call, failed_condition!(PutItemError)).await {
-            Ok(_) => Ok(()),
-            Err(Failure::Condition(Some(stored)))
-                if attempts.may_have_written() && stored == *new =>
-            {
-                Ok(())
-            }
-            Err(Failure::Condition(_)) => Err(Error::taken(true, false)),
-            Err(failure) => Err(failure.into_error(SAVE)),
-        }
     }
 
     /// Makes `change` of a user, counts its version up, and returns the user as it is
@@ -229,7 +213,7 @@ impl UserStore {
             {
                 return Err(Error::VersionMismatch);
             }
-            if let (Some(emails), Some(stored)) = (&self.emails, &seen)
+            if let (Some(emails), Some(stored)) = (&self.tables.emails, &seen)
                 && needs_claim(stored, change)
             {
                 let attributes = change.attributes(stored)?;
@@ -255,14 +239,14 @@ impl UserStore {
             };
             let mut expression = Expression::default();
             let mut condition = expression.changeable(precedent, now);
-            if let (Some(_), Precedent::Version(_)) = (&self.emails, precedent) {
+            if let (Some(_), Precedent::Version(_)) = (&self.tables.emails, precedent) {
                 // The address stays as it is stored, which is as it is sent at first.
                 let stored = seen.as_ref().and_then(|stored| stored.text("email"));
                 let email = change.email().map(|sent| stored.unwrap_or(sent));
                 condition += &expression.claims(email);
             }
             let update = expression.update(attributes, precedent, now);
-            let call = self.client.update_item().table_name(&*self.table);
+            let call = self.client.update_item().table_name(&self.tables.users);
             let call = call.key("userId", string(user_id.as_str()));
             let call = call
                 .update_expression(update)
@@ -305,7 +289,7 @@ impl UserStore {
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
     pub async fn delete(&self, user_id: &UserId, if_match: &IfMatch) -> Result<(), Error> {
-        if let Some(emails) = &self.emails {
+        if let Some(emails) = &self.tables.emails {
             return self.delete_with_claim(emails, user_id, if_match).await;
         }
         let mut seen = None;
@@ -317,7 +301,7 @@ impl UserStore {
             let attempts = self.attempts();
             let mut expression = Expression::default();
             let condition = expression.deletable(precedent);
-            let call = self.client.delete_item().table_name(&*self.table);
+            let call = self.client.delete_item().table_name(&self.tables.users);
             let call = call.key("userId", string(user_id.as_str()));
             let call = call.condition_expression(condition);
             let (names, values) = expression.into_parts();

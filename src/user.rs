@@ -162,6 +162,11 @@ impl From<std::time::SystemTime> for Timestamp {
 }
 
 impl Timestamp {
+    /// In seconds since 1970, as DynamoDB's time to live counts them.
+    pub fn unix_seconds(self) -> u64 {
+        self.0.unix_timestamp().try_into().unwrap_or_default()
+    }
+
     /// The next millisecond.
     pub fn next(self) -> Self {
         Self(self.0 + Duration::MILLISECOND)
@@ -215,6 +220,19 @@ impl User {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         Self(item.into())
+    }
+
+    /// The same user, created before: with the `userId` and the time it got then.
+    pub fn created_as(mut self, user_id: &str, created_at: &str) -> Self {
+        for (name, text) in [
+            ("userId", user_id),
+            ("createdAt", created_at),
+            ("updatedAt", created_at),
+        ] {
+            let text = AttributeValue::S(text.to_owned());
+            self.0.inner_mut().insert(name.to_owned(), text);
+        }
+        self
     }
 
     /// Its `userId`, empty if the item has none (no item of the table can).

@@ -8,11 +8,12 @@ use aws_config::{
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use lambda_http::{lambda_runtime, service_fn};
 use user_service::{
+    access::AuthMode,
     api::Api,
     event, log,
     request::BasePath,
     response::AllowedOrigins,
-    store::{self, UserStore},
+    store::{self, Tables, UserStore},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,7 +45,7 @@ fn api() -> Result<Api, String> {
         "this binary is for Lambda, which sets AWS_LAMBDA_RUNTIME_API; \
          on your machine, use `cargo run`",
     )?;
-    let table = variable("TABLE_NAME")
+    let users = variable("TABLE_NAME")
         .ok_or("TABLE_NAME is not set: the name of the DynamoDB table of users")?;
     let emails = match variable("UNIQUE_EMAILS").as_deref() {
         None | Some("on") => Some(variable("EMAILS_TABLE_NAME").ok_or(
@@ -54,12 +55,30 @@ fn api() -> Result<Api, String> {
         Some("off") => None,
         Some(_) => return Err(String::from("UNIQUE_EMAILS is on or off")),
     };
+    let idempotency_keys = variable("IDEMPOTENCY_TABLE_NAME").ok_or(
+        "IDEMPOTENCY_TABLE_NAME is not set: the name of the DynamoDB table of idempotency keys",
+    )?;
+    let auth_mode = variable("AUTH_MODE").ok_or(
+        "AUTH_MODE is not set: what the gateway asks of callers, which is IAM, COGNITO or NONE",
+    )?;
+    let auth_mode = AuthMode::parse(&auth_mode)?;
     let origins = variable("ALLOWED_ORIGINS").unwrap_or_default();
     let origins =
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
     let base_path = BasePath::from(variable("BASE_PATH").unwrap_or_default().as_str());
-    let store = UserStore::new(&sdk_config()?, &table, emails.as_deref());
-    Ok(Api::new(store, SystemTime::now, origins, base_path))
+    let tables = Tables {
+        users,
+        emails,
+        idempotency_keys,
+    };
+    let store = UserStore::new(&sdk_config()?, tables);
+    Ok(Api::new(
+        store,
+        SystemTime::now,
+        auth_mode,
+        origins,
+        base_path,
+    ))
 }
 
 /// Lambda puts region and credentials into the environment, so nothing else is

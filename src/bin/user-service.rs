@@ -13,16 +13,17 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use clap::{Parser, Subcommand};
 use tokio::{net::TcpListener, signal};
 use user_service::{
+    access::AuthMode,
     api::Api,
     local::{
         claim_emails::claim_emails,
         dynamodb::{self, EmbeddedDynamoDb},
-        gateway,
+        gateway::{self, LocalCaller},
     },
     log,
     request::BasePath,
     response::AllowedOrigins,
-    store::{self, UserStore},
+    store::{self, Tables, UserStore},
     user::UserId,
 };
 
@@ -62,6 +63,15 @@ struct Options {
     /// Whether at most one user has an email address; off, users may share one
     #[arg(long, value_name = "ON|OFF", default_value = "on")]
     unique_emails: Switch,
+    /// The table of idempotency keys
+    #[arg(long, value_name = "NAME", default_value = "UserIdempotencyKeys", value_parser = table_name)]
+    idempotency_table: String,
+    /// Answer as if this user called: its `sub`, and groups such as `admin`
+    ///
+    /// Without it, everything is allowed, as it is to a service that signs its requests. A
+    /// request may say otherwise in the header field X-Local-Caller.
+    #[arg(long = "as", value_name = "SUB[:GROUP,...]")]
+    caller: Option<LocalCaller>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -90,9 +100,12 @@ enum Switch {
 
 impl Options {
     fn store(&self, config: &SdkConfig) -> UserStore {
-        let emails = self.emails_table.as_str();
-        let emails = (self.unique_emails == Switch::On).then_some(emails);
-        UserStore::new(config, &self.table, emails)
+        let tables = Tables {
+            users: self.table.clone(),
+            emails: (self.unique_emails == Switch::On).then(|| self.emails_table.clone()),
+            idempotency_keys: self.idempotency_table.clone(),
+        };
+        UserStore::new(config, tables)
     }
 }
 
@@ -153,8 +166,14 @@ async fn run(options: Options) -> Result<(), String> {
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
     let (store, kept) = open_store(&options).await?;
     say(&greeting(address, &kept, has_user_1(&store).await));
-    let api = Api::new(store, SystemTime::now, origins, BasePath::default());
-    let served = gateway::serve(listener, gateway::invoke(api), stop());
+    let api = Api::new(
+        store,
+        SystemTime::now,
+        AuthMode::Cognito, // though this gateway lets nobody through of whom it says nothing
+        origins,
+        BasePath::default(),
+    );
+    let served = gateway::serve(listener, gateway::invoke(api), options.caller, stop());
     tokio::select! {
         served = served => served.map_err(|error| error.to_string())?,
         () = out_of_patience() => {}

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    str::FromStr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -33,6 +34,34 @@ const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// there runs into the timeout of a call, and is called again on top.
 const CONCURRENCY: usize = 8;
 
+/// The header field in which a request says who calls, as a [`LocalCaller`]. This gateway
+/// alone understands it; API Gateway takes nobody's word for who they are.
+const LOCAL_CALLER: HeaderName = HeaderName::from_static("x-local-caller");
+
+/// Who is to be taken for the caller: a user with a token for all scopes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCaller {
+    sub: String,
+    groups: Vec<String>,
+}
+
+/// Reads `sub[:group,…]`.
+impl FromStr for LocalCaller {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (sub, groups) = text.split_once(':').unwrap_or((text, ""));
+        let groups = groups.split(',').filter(|group| !group.is_empty());
+        if sub.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("must be a sub, and maybe groups after a colon: ada:admin,editors");
+        }
+        Ok(Self {
+            sub: sub.to_owned(),
+            groups: groups.map(str::to_owned).collect(),
+        })
+    }
+}
+
 /// The function that the Lambda binary runs, for a gateway to invoke.
 pub fn invoke(
     api: Api,
@@ -51,13 +80,15 @@ pub fn invoke(
 /// Serves `listener` until `stop` resolves, then lets running requests end.
 ///
 /// `invoke` is the function behind the gateway: it takes an event and returns
-/// the proxy response, or why there is none, which the client sees as a 502.
+/// the proxy response, or why there is none, which the client sees as a 502. Requests come
+/// from `caller`, or from a service that may do everything, unless they say otherwise.
 ///
 /// # Errors
 /// Those of the listener.
 pub async fn serve<Invoke, Invocation>(
     listener: TcpListener,
     invoke: Invoke,
+    caller: Option<LocalCaller>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()>
 where
@@ -68,13 +99,20 @@ where
     let handle = move |request: Request| {
         let invoke = invoke.clone();
         let sandboxes = Arc::clone(&sandboxes);
+        let caller = caller.clone();
         async move {
-            let (parts, body) = request.into_parts();
+            let (mut parts, body) = request.into_parts();
+            let named = parts.headers.remove(LOCAL_CALLER);
+            let caller = match named.map(|named| named.to_str().unwrap_or_default().parse()) {
+                Some(Ok(named)) => Some(named),
+                Some(Err(message)) => return gateway_error(StatusCode::BAD_REQUEST, message),
+                None => caller,
+            };
             let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
                 return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
             };
             let _sandbox = sandboxes.acquire().await;
-            match invoke(proxy_event(&parts, &body)).await {
+            match invoke(proxy_event(&parts, &body, caller.as_ref())).await {
                 Ok(response) => http_response(&response),
                 Err(_) => gateway_error(StatusCode::BAD_GATEWAY, "Internal server error"),
             }
@@ -92,9 +130,9 @@ where
     .await
 }
 
-/// The REST proxy event for a request
+/// The REST proxy event for a request of `caller`, or of a service that signs its requests
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html>).
-pub fn proxy_event(parts: &Parts, body: &Bytes) -> Value {
+pub fn proxy_event(parts: &Parts, body: &Bytes, caller: Option<&LocalCaller>) -> Value {
     let path = parts.uri.path();
     let resource = Resource::find(path);
     let path_parameters = match resource {
@@ -110,6 +148,18 @@ pub fn proxy_event(parts: &Parts, body: &Bytes) -> Value {
         Ok("") => (Value::Null, false),
         Ok(text) => (Value::from(text), false),
         Err(_) => (Value::from(BASE64_STANDARD.encode(body)), true),
+    };
+    let claims = caller.map(|caller| {
+        json!({
+            "sub": caller.sub,
+            "cognito:groups": caller.groups.join(","),
+            "scope": "users/read users/write",
+            "token_use": "access",
+        })
+    });
+    let signer = match caller {
+        Some(_) => None,
+        None => Some("arn:aws:iam::000000000000:user/local"),
     };
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let now = SystemTime::now()
@@ -128,10 +178,12 @@ pub fn proxy_event(parts: &Parts, body: &Bytes) -> Value {
         "requestContext": {
             "accountId": "000000000000",
             "apiId": "local",
+            "authorizer": claims.map(|claims| json!({ "claims": claims })),
             "domainName": parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
             "extendedRequestId": Uuid::new_v4(),
             "httpMethod": parts.method.as_str(),
             "identity": {
+                "userArn": signer,
                 "sourceIp": peer.map(|ConnectInfo(peer)| peer.ip().to_string()),
                 "userAgent": parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
             },
@@ -186,7 +238,11 @@ fn http_response(response: &Value) -> Response {
     for (name, value) in response["headers"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            answer.headers_mut().append(name, value);
+            answer.headers_mut().append(&name, value);
+            if name == header::ACCESS_CONTROL_ALLOW_HEADERS {
+                // A page may send what this gateway understands, too.
+                answer.headers_mut().append(name, LOCAL_CALLER.into());
+            }
         }
     }
     answer

@@ -5,30 +5,23 @@
 //! Users from before have no claim, and no `version` either: their next write claims
 //! for them.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::{
-    error::BuildError,
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{
-        AttributeValue, CancellationReason, ConditionCheck, Delete, KeysAndAttributes, Put,
-        ReturnValuesOnConditionCheckFailure::AllOld,
-        TransactWriteItem, Update,
-        builders::{PutBuilder, TransactWriteItemBuilder},
-    },
+use aws_sdk_dynamodb::types::{
+    ConditionCheck, Delete, KeysAndAttributes, Put,
+    ReturnValuesOnConditionCheckFailure::AllOld,
+    TransactWriteItem, Update,
+    builders::{PutBuilder, TransactWriteItemBuilder},
 };
 use serde_dynamo::Item;
-use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{
     DELETE, MOST_ROUNDS, RETRIEVE, SAVE, UserStore,
     call::{Failure, in_time, no_condition},
     expression::{Expression, Precedent},
-    string, user,
+    string,
+    transaction::action,
+    user,
 };
 use crate::{
     error::Error,
@@ -37,11 +30,6 @@ use crate::{
     user::{Attributes, EmailKey, Timestamp, User, UserId},
 };
 
-/// The longest pause before a transaction is tried again, the first time and ever.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
-/// How often a transaction is tried against those of others.
-const MOST_CONFLICTS: u32 = 24;
 /// How often a lookup looks again where the address has just moved.
 const MOST_LOOKS: usize = 8;
 
@@ -57,9 +45,6 @@ pub enum Claimed {
     /// Nobody: the user has none, or is gone.
     Nothing,
 }
-
-/// What is stored, as far as it is another than a transaction's condition asks.
-type Found = Option<HashMap<String, AttributeValue>>;
 
 /// Whose the address is that a user leaves: two users from before can have one, and
 /// one of them a claim on it.
@@ -114,7 +99,7 @@ impl UserStore {
     /// [`Error::UserNotFound`], [`Error::Store`], and [`Error::InvalidParameter`] where
     /// addresses are shared.
     pub async fn find(&self, email: &EmailKey) -> Result<User, Error> {
-        let Some(emails) = &self.emails else {
+        let Some(emails) = &self.tables.emails else {
             let message = "finds nobody here, where users may share one; UNIQUE_EMAILS is off";
             return Err(invalid_parameter("email", message));
         };
@@ -148,7 +133,7 @@ impl UserStore {
         let addresses = users.iter().map(EmailKey::of_user);
         let addresses: Vec<_> = addresses.collect();
         let keys: BTreeSet<_> = addresses.iter().flatten().map(EmailKey::as_str).collect();
-        let Some(emails) = self.emails.as_deref().filter(|_| !keys.is_empty()) else {
+        let Some(emails) = self.tables.emails.as_deref().filter(|_| !keys.is_empty()) else {
             return Ok(vec![false; users.len()]);
         };
         let keys = keys
@@ -180,7 +165,7 @@ impl UserStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn claim_for(&self, user: &User) -> Result<Claimed, Error> {
-        let Some(emails) = &self.emails else {
+        let Some(emails) = &self.tables.emails else {
             return Ok(Claimed::Nothing);
         };
         let mut user = user.clone();
@@ -189,7 +174,7 @@ impl UserStore {
             else {
                 return Ok(Claimed::Nothing);
             };
-            let check = ConditionCheck::builder().table_name(&*self.table);
+            let check = ConditionCheck::builder().table_name(&self.tables.users);
             let check = check.key("userId", string(user.user_id()));
             let check = check.condition_expression("email = :email");
             let check = check.expression_attribute_values(":email", string(as_stored));
@@ -217,25 +202,6 @@ impl UserStore {
         Err(Failure::<Option<User>>::overtaken().into_error(SAVE))
     }
 
-    /// Stores a new user and its claim.
-    pub(super) async fn create_with_claim(&self, emails: &str, new: &User) -> Result<(), Error> {
-        let put = Put::builder().table_name(&*self.table);
-        let put = put.set_item(Some(Item::from(new.clone()).into()));
-        let put = put.condition_expression("attribute_not_exists(userId)");
-        let mut actions = vec![action(put.build(), TransactWriteItemBuilder::put)];
-        if let Some(email) = EmailKey::of_user(new) {
-            actions.push(claim_free(emails, &email, new.user_id()));
-        }
-        match self.transact(actions).await {
-            Ok(()) => Ok(()),
-            Err(Failure::Condition(found)) => {
-                let taken = |index| matches!(found.get(index), Some(Some(_)));
-                Err(Error::taken(taken(0), taken(1)))
-            }
-            Err(failure) => Err(failure.into_error(SAVE)),
-        }
-    }
-
     /// Makes `attributes` of `stored`, which is unchanged since, and moves its claim,
     /// or makes it where there was none.
     pub(super) async fn change_with_claim(
@@ -257,7 +223,7 @@ impl UserStore {
         let (names, values) = expression.into_parts();
         let update = Update::builder()
             .update_expression(update)
-            .table_name(&*self.table);
+            .table_name(&self.tables.users);
         let update = update
             .key("userId", string(user_id))
             .condition_expression(condition);
@@ -307,7 +273,7 @@ impl UserStore {
             let mut expression = Expression::default();
             let condition = expression.unchanged(&stored);
             let (names, values) = expression.into_parts();
-            let delete = Delete::builder().table_name(&*self.table);
+            let delete = Delete::builder().table_name(&self.tables.users);
             let delete = delete.key("userId", string(user_id.as_str()));
             let delete = delete.condition_expression(condition);
             let delete = delete.set_expression_attribute_names(Some(names));
@@ -329,102 +295,9 @@ impl UserStore {
         }
         Err(Failure::<Option<User>>::overtaken().into_error(DELETE))
     }
-
-    /// Does all `actions` or none. It is repeated under one token until it is known to
-    /// have been done or cancelled, so that a lost answer is no trouble.
-    ///
-    /// A condition that failed comes back as what each action found: `None` where it
-    /// could have been done.
-    async fn transact(
-        &self,
-        actions: Vec<TransactWriteItem>,
-    ) -> Result<(), Failure<Vec<Option<Found>>>> {
-        let mut token = Uuid::new_v4();
-        for conflicts in 0..MOST_CONFLICTS {
-            let call = self.client.transact_write_items();
-            let call = call.client_request_token(token);
-            let call = call.set_transact_items(Some(actions.clone()));
-            let call = call.customize().interceptor(self.attempts()).send();
-            let Err(failure) = in_time(self.deadline, call, cancelled).await else {
-                return Ok(());
-            };
-            match failure {
-                Failure::Conflict => {}
-                Failure::Condition(reasons) => {
-                    let codes = reasons
-                        .iter()
-                        .map(|reason| reason.code().unwrap_or_default());
-                    let codes: Vec<_> = codes.collect();
-                    // Beside a conflict, what was found may be on its way out.
-                    let known = |code: &&str| ["None", "ConditionalCheckFailed"].contains(code);
-                    if codes.iter().all(known) {
-                        return Err(Failure::Condition(reasons.into_iter().map(found).collect()));
-                    }
-                    if !codes.iter().all(|code| REPEATABLE.contains(code)) {
-                        let cause = format!("DynamoDB cancelled the transaction: {codes:?}");
-                        return Err(Failure::Call {
-                            retryable: false,
-                            cause,
-                        });
-                    }
-                    token = Uuid::new_v4();
-                }
-                Failure::Call { retryable, cause } => {
-                    return Err(Failure::Call { retryable, cause });
-                }
-            }
-            if !self.pause(conflicts).await {
-                break;
-            }
-        }
-        Err(Failure::Conflict)
-    }
-
-    /// Waits, longer and longer, at random; `false` where there is no time for it.
-    pub(super) async fn pause(&self, conflicts: u32) -> bool {
-        let longest = FIRST_PAUSE
-            .saturating_mul(1 << conflicts.min(8))
-            .min(LONGEST_PAUSE);
-        let until = Instant::now() + longest.mul_f64(fastrand::f64());
-        if self.deadline.is_some_and(|deadline| deadline <= until) {
-            return false;
-        }
-        tokio::time::sleep_until(until).await;
-        true
-    }
 }
-
-/// Reasons of a cancellation after which the same transaction may be done.
-const REPEATABLE: [&str; 5] = [
-    "ConditionalCheckFailed",
-    "None",
-    "ProvisionedThroughputExceeded",
-    "ThrottlingError",
-    "TransactionConflict",
-];
 
 const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
-
-fn cancelled(error: &TransactWriteItemsError) -> Option<Vec<CancellationReason>> {
-    if let TransactWriteItemsError::TransactionCanceledException(cancelled) = error {
-        Some(cancelled.cancellation_reasons().to_vec())
-    } else {
-        None
-    }
-}
-
-fn found(reason: CancellationReason) -> Option<Found> {
-    let failed = reason.code() == Some("ConditionalCheckFailed");
-    failed.then_some(reason.item)
-}
-
-fn action<T>(
-    built: Result<T, BuildError>,
-    add: impl FnOnce(TransactWriteItemBuilder, T) -> TransactWriteItemBuilder,
-) -> TransactWriteItem {
-    let built = built.expect("every action names its table and its key");
-    add(TransactWriteItem::builder(), built).build()
-}
 
 fn claim(emails: &str, email: &EmailKey, user_id: &str) -> PutBuilder {
     let put = Put::builder().table_name(emails);
@@ -435,7 +308,7 @@ fn claim(emails: &str, email: &EmailKey, user_id: &str) -> PutBuilder {
 }
 
 /// Claims `email` for the user, where nobody has a claim on it.
-fn claim_free(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+pub(super) fn claim_free(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
     let put = claim(emails, email, user_id).condition_expression("attribute_not_exists(email)");
     action(put.build(), TransactWriteItemBuilder::put)
 }

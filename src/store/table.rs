@@ -7,30 +7,33 @@ use aws_sdk_dynamodb::{
     operation::{create_table::CreateTableError, put_item::PutItemError},
     types::{
         AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-        TableStatus,
+        TableStatus, TimeToLiveSpecification,
     },
 };
 
 use super::{UserStore, call::chain, string, user};
 
 impl UserStore {
-    /// Makes the table of users (partition key `userId`) and that of claims on email
-    /// addresses (`email`), each if there is none: keys are strings, on demand. Waits
-    /// until they can be used, and tells whether that of users was made.
+    /// Makes those of the [`Tables`](super::Tables) that are not there: keys are strings, on
+    /// demand. Waits until they can be used, and tells whether that of users was made.
     ///
     /// # Errors
     /// Why not, as a sentence.
     pub async fn create_tables(&self) -> Result<bool, String> {
-        if let Some(emails) = &self.emails {
+        if let Some(emails) = &self.tables.emails {
             self.create_table(emails, "email").await?;
         }
-        self.create_table(&self.table, "userId").await
+        let keys = &self.tables.idempotency_keys;
+        if self.create_table(keys, "idempotencyKey").await? {
+            self.forget_in_time(keys).await?;
+        }
+        self.create_table(&self.tables.users, "userId").await
     }
 
     /// How many users there are, as DynamoDB counts them every six hours; `None` where
     /// it does not tell.
     pub async fn count_about(&self) -> Option<u64> {
-        let call = self.client.describe_table().table_name(&*self.table);
+        let call = self.client.describe_table().table_name(&self.tables.users);
         let count = call.send().await.ok()?.table?.item_count?;
         count.try_into().ok()
     }
@@ -76,6 +79,19 @@ impl UserStore {
         ))
     }
 
+    /// Lets DynamoDB delete the items of `table` whose `expiresAt` is past.
+    async fn forget_in_time(&self, table: &str) -> Result<(), String> {
+        let time_to_live = TimeToLiveSpecification::builder()
+            .attribute_name("expiresAt")
+            .enabled(true);
+        let call = self.client.update_time_to_live().table_name(table);
+        let call = call
+            .time_to_live_specification(time_to_live.build().map_err(|error| error.to_string())?);
+        let set = call.send().await;
+        set.map(drop)
+            .map_err(|error| reason("the table was made, and keeps its items for ever", &error))
+    }
+
     /// Puts in the tutorial's sample user as the tutorial does, without a version,
     /// where there is none with its `userId`; and a claim on its email address.
     ///
@@ -89,7 +105,7 @@ impl UserStore {
         ];
         let sample = sample.map(|(name, text)| (name.to_owned(), string(text)));
         let sample = HashMap::from(sample);
-        let call = self.client.put_item().table_name(&*self.table);
+        let call = self.client.put_item().table_name(&self.tables.users);
         let call = call.set_item(Some(sample.clone()));
         let call = call.condition_expression("attribute_not_exists(userId)");
         if let Err(error) = call.send().await

@@ -395,6 +395,14 @@ async fn a_dynamodb_of_this_machine_that_is_not_there_is_one_line_and_exit_code_
 #[tokio::test]
 async fn the_lambda_binary_says_at_start_what_is_missing() {
     let runtime_api = RuntimeApi::start().await.unwrap();
+    let without_emails = |more: &[(&'static str, &'static str)]| {
+        let tables = [
+            ("TABLE_NAME", "x"),
+            ("IDEMPOTENCY_TABLE_NAME", "y"),
+            ("UNIQUE_EMAILS", "off"),
+        ];
+        [&tables, more].concat()
+    };
     for (environment, says) in [
         (vec![], "TABLE_NAME is not set"),
         (vec![("TABLE_NAME", "")], "TABLE_NAME is not set"),
@@ -404,19 +412,20 @@ async fn the_lambda_binary_says_at_start_what_is_missing() {
             "UNIQUE_EMAILS is on or off",
         ),
         (
-            vec![
-                ("TABLE_NAME", "x"),
-                ("UNIQUE_EMAILS", "off"),
-                ("AWS_REGION", ""),
-            ],
+            vec![("TABLE_NAME", "x"), ("UNIQUE_EMAILS", "off")],
+            "IDEMPOTENCY_TABLE_NAME is not set",
+        ),
+        (without_emails(&[]), "AUTH_MODE is not set"),
+        (
+            without_emails(&[("AUTH_MODE", "iam")]),
+            "AUTH_MODE is IAM, COGNITO or NONE",
+        ),
+        (
+            without_emails(&[("AUTH_MODE", "IAM"), ("AWS_REGION", "")]),
             "AWS_REGION is not set",
         ),
         (
-            vec![
-                ("TABLE_NAME", "x"),
-                ("EMAILS_TABLE_NAME", "y"),
-                ("ALLOWED_ORIGINS", "example.com"),
-            ],
+            without_emails(&[("AUTH_MODE", "IAM"), ("ALLOWED_ORIGINS", "example.com")]),
             "ALLOWED_ORIGINS: \"example.com\" is not an origin",
         ),
         (

@@ -28,13 +28,15 @@ pub fn http_event(method: &str, path: &str) -> Value {
     event
 }
 
-fn with_query(mut event: Value, name: &str, value: &str) -> Value {
+/// The event with a parameter in its query.
+pub fn with_query(mut event: Value, name: &str, value: &str) -> Value {
     event["queryStringParameters"] = json!({ name: value });
     event["multiValueQueryStringParameters"] = json!({ name: [value] });
     event
 }
 
-fn with_body(mut event: Value, body: &Value) -> Value {
+/// The event with a JSON body.
+pub fn with_body(mut event: Value, body: &Value) -> Value {
     event["body"] = json!(body.to_string());
     event
 }
@@ -42,6 +44,17 @@ fn with_body(mut event: Value, body: &Value) -> Value {
 async fn through_lambda() -> Service {
     Setup {
         through: Some(Through::Lambda),
+        ..Setup::default()
+    }
+    .start()
+    .await
+}
+
+/// As with an API that asks nothing of readers, like the tutorial's.
+async fn open_through_lambda() -> Service {
+    Setup {
+        through: Some(Through::Lambda),
+        auth_mode: "NONE",
         ..Setup::default()
     }
     .start()
@@ -275,7 +288,7 @@ async fn a_stage_or_a_base_path_may_itself_be_users() {
 
 #[tokio::test]
 async fn the_tutorials_event_is_answered_as_its_clients_know() {
-    let service = through_lambda().await;
+    let service = open_through_lambda().await;
     service
         .put_item(json!({ "userId": { "S": "1" }, "name": { "S": "Test User" } }))
         .await;
@@ -354,7 +367,7 @@ async fn a_body_in_base64_is_decoded_and_one_that_is_none_is_400() {
 
 #[tokio::test]
 async fn events_that_lambda_http_cannot_take_are_answered() {
-    let service = through_lambda().await;
+    let service = open_through_lambda().await;
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut event = rest_event("GET", "/users");
         change(&mut event);

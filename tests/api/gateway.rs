@@ -118,8 +118,10 @@ fn what_the_gateway_answers_itself_is_a_problem_like_any_other() {
             "{name}"
         );
         assert_eq!(!header("Retry-After").is_null(), status == "429", "{name}");
+        let challenges = !header("WWW-Authenticate").is_null();
+        assert_eq!(challenges, status == "401", "{name}");
     }
-    for status in OF_THE_GATEWAY {
+    for status in OF_THE_GATEWAY.iter().chain(&["401", "403"]) {
         assert!(statuses.contains(status), "{status}");
     }
     for kind in ["DEFAULT_4XX", "DEFAULT_5XX"] {

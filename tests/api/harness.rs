@@ -27,6 +27,7 @@ use serde_dynamo::Item;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use user_service::{
+    access::AuthMode,
     api::Api,
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
@@ -35,7 +36,7 @@ use user_service::{
     log,
     request::BasePath,
     response::AllowedOrigins,
-    store::UserStore,
+    store::{Tables, UserStore},
 };
 use uuid::Uuid;
 
@@ -86,13 +87,17 @@ impl Through {
 pub struct Service {
     address: SocketAddr,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
-    table: String,
-    emails_table: String,
-    /// The table, as other clients of DynamoDB reach it.
+    tables: Tables,
+    /// The tables, as other clients of DynamoDB reach it.
     dynamodb: aws_sdk_dynamodb::Client,
     proxy: StoreProxy,
-    runtime_api: Option<RuntimeApi>,
+    function: Function,
     _sandboxes: Vec<Sandbox>,
+}
+
+enum Function {
+    InProcess(Api),
+    Lambda(RuntimeApi),
 }
 
 /// What a test asks of its service; by default, what it needs least.
@@ -102,6 +107,8 @@ pub struct Setup {
     pub without_table: bool,
     /// Whether users may share an email address.
     pub shared_emails: bool,
+    /// `AUTH_MODE`; empty, it is `IAM`, and requests are signed.
+    pub auth_mode: &'static str,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: &'static str,
     /// `BASE_PATH`.
@@ -188,22 +195,28 @@ impl Service {
 
     /// Sends an event to the function, which has `time` to answer.
     pub async fn invoke_within(&self, event: &Value, time: Duration) -> Outcome {
-        let runtime_api = self.runtime_api.as_ref().expect("a service through Lambda");
+        let Function::Lambda(runtime_api) = &self.function else {
+            panic!("a service in this process");
+        };
         runtime_api.invoke(event.to_string(), time).await.unwrap()
     }
 
     /// Sends an event to the function and takes its response for an answer.
     pub async fn answer(&self, event: &Value) -> Answer {
-        match self.invoke(event).await {
-            Outcome::Response(response) => Answer::from_proxy_response(&response),
-            Outcome::Error(error) => panic!("the function failed: {error}"),
-        }
+        let response = match &self.function {
+            Function::InProcess(api) => gateway::invoke(api.clone())(event.clone()).await.unwrap(),
+            Function::Lambda(_) => match self.invoke(event).await {
+                Outcome::Response(response) => response,
+                Outcome::Error(error) => panic!("the function failed: {error}"),
+            },
+        };
+        Answer::from_proxy_response(&response)
     }
 
     /// Puts an item, in DynamoDB's JSON, into the table.
     pub async fn put_item(&self, item: Value) {
         let item: Item = serde_json::from_value(item).unwrap();
-        let call = self.dynamodb.put_item().table_name(&self.table);
+        let call = self.dynamodb.put_item().table_name(&self.tables.users);
         call.set_item(Some(item.into())).send().await.unwrap();
     }
 
@@ -218,7 +231,7 @@ impl Service {
                     .build()
             });
             let call = self.dynamodb.batch_write_item();
-            let call = call.request_items(&self.table, puts.collect());
+            let call = call.request_items(&self.tables.users, puts.collect());
             let left = call.send().await.unwrap().unprocessed_items;
             assert!(left.is_none_or(|left| left.is_empty()));
         }
@@ -227,7 +240,7 @@ impl Service {
     /// The item with this key in DynamoDB's JSON, null where there is none.
     pub async fn item(&self, user_id: &str) -> Value {
         let key = AttributeValue::S(user_id.to_owned());
-        let call = self.dynamodb.get_item().table_name(&self.table);
+        let call = self.dynamodb.get_item().table_name(&self.tables.users);
         let output = call
             .key("userId", key)
             .consistent_read(true)
@@ -246,17 +259,22 @@ impl Service {
 
     /// The name of its table.
     pub fn table(&self) -> &str {
-        &self.table
+        &self.tables.users
     }
 
     /// The name of its table of claims on email addresses.
     pub fn emails_table(&self) -> &str {
-        &self.emails_table
+        self.tables.emails.as_deref().unwrap()
+    }
+
+    /// The name of its table of idempotency keys.
+    pub fn idempotency_table(&self) -> &str {
+        &self.tables.idempotency_keys
     }
 
     /// The claims on email addresses: who has which.
     pub async fn claims(&self) -> HashMap<String, String> {
-        let call = self.dynamodb.scan().table_name(&self.emails_table);
+        let call = self.dynamodb.scan().table_name(self.emails_table());
         let pages = call.consistent_read(true).into_paginator().items().send();
         let claims: Vec<_> = pages.try_collect().await.unwrap();
         let text =
@@ -277,6 +295,10 @@ impl Setup {
     /// Starts the service.
     pub async fn start(self) -> Service {
         start_logging();
+        let auth_mode = match self.auth_mode {
+            "" => "IAM",
+            mode => mode,
+        };
         let direct = match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
             Ok(endpoint) if !endpoint.is_empty() => endpoint,
             _ => EmbeddedDynamoDb::in_memory()
@@ -288,12 +310,14 @@ impl Setup {
         let proxy = StoreProxy::start(&direct).await;
         let endpoint = proxy.endpoint_url();
         let test = Uuid::new_v4();
-        let table = format!("UserData-{test}");
-        let emails_table = format!("UserEmails-{test}");
-        let emails = (!self.shared_emails).then_some(emails_table.as_str());
+        let tables = Tables {
+            users: format!("UserData-{test}"),
+            emails: (!self.shared_emails).then(|| format!("UserEmails-{test}")),
+            idempotency_keys: format!("UserIdempotencyKeys-{test}"),
+        };
         let direct = dynamodb::sdk_config(&direct).await;
         if !self.without_table {
-            UserStore::new(&direct, &table, emails)
+            UserStore::new(&direct, tables.clone())
                 .create_tables()
                 .await
                 .unwrap();
@@ -301,12 +325,17 @@ impl Setup {
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut runtime_api = None;
+        let function;
         let mut sandboxes = Vec::new();
         if self.through.unwrap_or_else(Through::from_environment) == Through::Lambda {
             let environment = [
-                ("TABLE_NAME", table.as_str()),
-                ("EMAILS_TABLE_NAME", &emails_table),
+                ("TABLE_NAME", tables.users.as_str()),
+                (
+                    "EMAILS_TABLE_NAME",
+                    tables.emails.as_deref().unwrap_or_default(),
+                ),
+                ("IDEMPOTENCY_TABLE_NAME", &tables.idempotency_keys),
+                ("AUTH_MODE", auth_mode),
                 (
                     "UNIQUE_EMAILS",
                     if self.shared_emails { "off" } else { "on" },
@@ -326,7 +355,7 @@ impl Setup {
                         .unwrap(),
                 );
             }
-            runtime_api = Some(runtime.clone());
+            function = Function::Lambda(runtime.clone());
             let invoke = move |event: Value| {
                 let runtime = runtime.clone();
                 async move {
@@ -339,30 +368,37 @@ impl Setup {
                     }
                 }
             };
-            tokio::spawn(gateway::serve(listener, invoke, std::future::pending()));
+            tokio::spawn(gateway::serve(
+                listener,
+                invoke,
+                None,
+                std::future::pending(),
+            ));
         } else {
-            let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, &table, emails);
+            let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, tables.clone());
             let origins = AllowedOrigins::parse(self.allowed_origins).unwrap();
             let api = Api::new(
                 store,
                 self.clock.unwrap_or(SystemTime::now),
+                AuthMode::parse(auth_mode).unwrap(),
                 origins,
                 BasePath::from(self.base_path),
             );
+            function = Function::InProcess(api.clone());
             tokio::spawn(gateway::serve(
                 listener,
                 gateway::invoke(api),
+                None,
                 std::future::pending(),
             ));
         }
         Service {
             address,
             client: Client::builder(TokioExecutor::new()).build_http(),
-            table,
-            emails_table,
+            tables,
             dynamodb: aws_sdk_dynamodb::Client::new(&direct),
             proxy,
-            runtime_api,
+            function,
             _sandboxes: sandboxes,
         }
     }

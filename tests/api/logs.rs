@@ -20,6 +20,8 @@ async fn lines_of(service: &Service, filter: Option<&str>, events: &[Value]) -> 
     let mut environment = vec![
         ("TABLE_NAME", service.table()),
         ("EMAILS_TABLE_NAME", service.emails_table()),
+        ("IDEMPOTENCY_TABLE_NAME", service.idempotency_table()),
+        ("AUTH_MODE", "IAM"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
     ];
     environment.extend(filter.map(|filter| ("RUST_LOG", filter)));

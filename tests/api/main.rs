@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod access;
 mod bad_input;
 mod binaries;
 mod claim_emails;
@@ -15,6 +16,7 @@ mod events;
 mod gateway;
 mod get;
 mod harness;
+mod idempotency;
 mod legacy_items;
 mod list;
 mod logs;

@@ -1,0 +1,123 @@
+//! Transactions: what is written in several tables is written in all of them or in none.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    error::BuildError,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{
+        AttributeValue, CancellationReason, TransactWriteItem, builders::TransactWriteItemBuilder,
+    },
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    UserStore,
+    call::{Failure, in_time},
+};
+
+/// The longest pause before a transaction is tried again, the first time and ever.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// How often a transaction is tried against those of others.
+const MOST_CONFLICTS: u32 = 24;
+
+/// What is stored, as far as it is another than a transaction's condition asks.
+pub(super) type Found = Option<HashMap<String, AttributeValue>>;
+
+/// Reasons of a cancellation after which the same transaction may be done.
+const REPEATABLE: [&str; 5] = [
+    "ConditionalCheckFailed",
+    "None",
+    "ProvisionedThroughputExceeded",
+    "ThrottlingError",
+    "TransactionConflict",
+];
+
+impl UserStore {
+    /// Does all `actions` or none. It is repeated under one token until it is known to
+    /// have been done or cancelled, so that a lost answer is no trouble.
+    ///
+    /// A condition that failed comes back as what each action found: `None` where it
+    /// could have been done.
+    pub(super) async fn transact(
+        &self,
+        actions: Vec<TransactWriteItem>,
+    ) -> Result<(), Failure<Vec<Option<Found>>>> {
+        let mut token = Uuid::new_v4();
+        for conflicts in 0..MOST_CONFLICTS {
+            let call = self.client.transact_write_items();
+            let call = call.client_request_token(token);
+            let call = call.set_transact_items(Some(actions.clone()));
+            let call = call.customize().interceptor(self.attempts()).send();
+            let Err(failure) = in_time(self.deadline, call, cancelled).await else {
+                return Ok(());
+            };
+            match failure {
+                Failure::Conflict => {}
+                Failure::Condition(reasons) => {
+                    let codes = reasons
+                        .iter()
+                        .map(|reason| reason.code().unwrap_or_default());
+                    let codes: Vec<_> = codes.collect();
+                    // Beside a conflict, what was found may be on its way out.
+                    let known = |code: &&str| ["None", "ConditionalCheckFailed"].contains(code);
+                    if codes.iter().all(known) {
+                        return Err(Failure::Condition(reasons.into_iter().map(found).collect()));
+                    }
+                    if !codes.iter().all(|code| REPEATABLE.contains(code)) {
+                        let cause = format!("DynamoDB cancelled the transaction: {codes:?}");
+                        return Err(Failure::Call {
+                            retryable: false,
+                            cause,
+                        });
+                    }
+                    token = Uuid::new_v4();
+                }
+                Failure::Call { retryable, cause } => {
+                    return Err(Failure::Call { retryable, cause });
+                }
+            }
+            if !self.pause(conflicts).await {
+                break;
+            }
+        }
+        Err(Failure::Conflict)
+    }
+
+    /// Waits, longer and longer, at random; `false` where there is no time for it.
+    pub(super) async fn pause(&self, conflicts: u32) -> bool {
+        let longest = FIRST_PAUSE
+            .saturating_mul(1 << conflicts.min(8))
+            .min(LONGEST_PAUSE);
+        let until = Instant::now() + longest.mul_f64(fastrand::f64());
+        if self.deadline.is_some_and(|deadline| deadline <= until) {
+            return false;
+        }
+        tokio::time::sleep_until(until).await;
+        true
+    }
+}
+
+fn cancelled(error: &TransactWriteItemsError) -> Option<Vec<CancellationReason>> {
+    if let TransactWriteItemsError::TransactionCanceledException(cancelled) = error {
+        Some(cancelled.cancellation_reasons().to_vec())
+    } else {
+        None
+    }
+}
+
+fn found(reason: CancellationReason) -> Option<Found> {
+    let failed = reason.code() == Some("ConditionalCheckFailed");
+    failed.then_some(reason.item)
+}
+
+/// The action that has been `built`.
+pub(super) fn action<T>(
+    built: Result<T, BuildError>,
+    add: impl FnOnce(TransactWriteItemBuilder, T) -> TransactWriteItemBuilder,
+) -> TransactWriteItem {
+    let built = built.expect("every action names its table and its key");
+    add(TransactWriteItem::builder(), built).build()
+}

@@ -1,0 +1,392 @@
+//! Who may do what: the table of the code and of the README, walked row by row.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use user_service::access::{Operation, Rule, Verdict};
+
+use crate::{
+    contract,
+    events::{http_event, rest_event, with_body},
+    harness::{Answer, Service, Setup, ada, some_id},
+};
+
+const README: &str = include_str!("../../README.md");
+
+/// The request that README names the operation by, and the status of its success.
+fn request(operation: Operation) -> (&'static str, &'static str, u16) {
+    match operation {
+        Operation::List => ("GET", "/users", 200),
+        Operation::FindByEmail => ("GET", "/users?email=", 200),
+        Operation::Read => ("GET", "/users/{userId}", 200),
+        Operation::Create => ("POST", "/users", 201),
+        Operation::Replace => ("PUT", "/users/{userId}", 200),
+        Operation::Patch => ("PATCH", "/users/{userId}", 200),
+        Operation::Delete => ("DELETE", "/users/{userId}", 204),
+    }
+}
+
+/// The rows of README's table: what each request has in the columns after it.
+fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let (_, table) = README.split_once("| operation | scope |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let rows = rows.map(|row| {
+        let cells = row.trim_matches('|').split('|').map(str::trim);
+        let mut cells: Vec<_> = cells.map(|cell| cell.trim_matches('`')).collect();
+        (cells.remove(0), cells)
+    });
+    rows.collect()
+}
+
+/// Who calls, in the order of README's columns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    Service,
+    Admin,
+    Owner,
+    AnotherUser,
+}
+
+const EVERYONE: [Who; 4] = [Who::Service, Who::Admin, Who::Owner, Who::AnotherUser];
+
+impl Who {
+    fn verdict(self, rule: Rule) -> Verdict {
+        match self {
+            Self::Service => rule.service,
+            Self::Admin => rule.admin,
+            Self::Owner => rule.own,
+            Self::AnotherUser => rule.anothers,
+        }
+    }
+
+    /// What the gateway tells of it, before the user `user_id`.
+    fn credentials(self, user_id: &str) -> Credentials {
+        match self {
+            Self::Service => Credentials::Signed,
+            Self::Admin => {
+                Credentials::token(&some_id(), "users/read users/write", "editors,admin")
+            }
+            Self::Owner => Credentials::token(user_id, "users/read users/write", ""),
+            Self::AnotherUser => Credentials::token(
+                &some_id(),
+                "users/read users/write",
+                "administrators,x-admin",
+            ),
+        }
+    }
+}
+
+/// What the gateway tells of who calls.
+pub enum Credentials {
+    /// Nothing.
+    None,
+    /// Who signed.
+    Signed,
+    /// The claims of a token.
+    Token(Value),
+}
+
+impl Credentials {
+    /// As a REST API tells the claims of an access token.
+    pub fn token(sub: &str, scope: &str, groups: &str) -> Self {
+        Self::Token(json!({
+            "sub": sub, "scope": scope, "cognito:groups": groups, "token_use": "access"
+        }))
+    }
+}
+
+/// Which kind of API stands before the function.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gateway {
+    /// A REST API.
+    Rest,
+    /// An HTTP API.
+    Http,
+}
+
+/// The event of a request from a caller with these credentials.
+pub fn event(gateway: Gateway, method: &str, path: &str, credentials: &Credentials) -> Value {
+    let (path_alone, query) = path.split_once('?').unwrap_or((path, ""));
+    let (mut event, claims_at) = match gateway {
+        Gateway::Rest => {
+            let mut event = rest_event(method, path_alone);
+            let query = form_urlencoded::parse(query.as_bytes()).into_owned();
+            let query: BTreeMap<String, String> = query.collect();
+            event["queryStringParameters"] = json!(query);
+            (event, "/requestContext/authorizer")
+        }
+        Gateway::Http => (http_event(method, path), "/requestContext/authorizer/jwt"),
+    };
+    if let Credentials::Signed = credentials {
+        return event; // as it was recorded
+    }
+    event["requestContext"]["authorizer"] = json!({ "jwt": {} });
+    event["requestContext"]["identity"]["userArn"] = Value::Null;
+    if let Credentials::Token(claims) = credentials {
+        let mut claims = claims.clone();
+        if gateway == Gateway::Http {
+            // It writes lists in another way.
+            let groups = claims["cognito:groups"].as_str().unwrap().replace(',', " ");
+            claims["cognito:groups"] = json!(format!("[{groups}]"));
+        }
+        *event.pointer_mut(claims_at).unwrap() = json!({ "claims": claims });
+    }
+    event
+}
+
+async fn put_user(service: &Service, user_id: &str) -> Value {
+    let mut user = ada();
+    user["userId"] = json!(user_id);
+    let event = with_body(
+        event(Gateway::Rest, "POST", "/users", &Credentials::Signed),
+        &user,
+    );
+    let _ = service.answer(&event).await.has_status(201);
+    user
+}
+
+/// Sends the operation on a user, who is there where that has to be.
+async fn act(
+    service: &Service,
+    gateway: Gateway,
+    operation: Operation,
+    user_id: &str,
+    credentials: &Credentials,
+) -> Answer {
+    let (method, path, _) = request(operation);
+    let mut user = ada();
+    if operation == Operation::Create {
+        user["userId"] = json!(user_id);
+    } else {
+        let email = put_user(service, user_id).await["email"].clone();
+        user["email"] = email;
+    }
+    service.store().take_calls();
+    let mut path = path.replace("{userId}", user_id);
+    if operation == Operation::FindByEmail {
+        path += user["email"].as_str().unwrap();
+    }
+    let mut event = event(gateway, method, &path, credentials);
+    if ["POST", "PUT", "PATCH"].contains(&method) {
+        event = with_body(event, &user);
+    }
+    let answer = service.answer(&event).await;
+    contract::check(method, &path, &answer);
+    answer
+}
+
+async fn in_mode(auth_mode: &'static str) -> Service {
+    Setup {
+        auth_mode,
+        ..Setup::default()
+    }
+    .start()
+    .await
+}
+
+#[tokio::test]
+async fn every_caller_may_do_what_the_table_says_and_nothing_else() {
+    let readme = readme();
+    assert_eq!(readme.len(), Operation::ALL.len());
+    for auth_mode in ["IAM", "COGNITO", "NONE"] {
+        let service = in_mode(auth_mode).await;
+        for operation in Operation::ALL {
+            let (method, path, success) = request(operation);
+            let row = &readme[format!("{method} {path}").as_str()];
+            let rule = operation.rule();
+            assert_eq!(row[0], rule.scope.as_str(), "{operation:?}");
+            for (who, cell) in EVERYONE.into_iter().zip(&row[1..]) {
+                let (in_readme, status) = match who.verdict(rule) {
+                    Verdict::Allowed => ("yes", success),
+                    Verdict::Denied => ("403", 403),
+                    Verdict::Hidden => ("404", 404),
+                };
+                assert_eq!(*cell, in_readme, "{operation:?} by {who:?}");
+                for gateway in [Gateway::Rest, Gateway::Http] {
+                    let user_id = some_id();
+                    let credentials = who.credentials(&user_id);
+                    let answer = act(&service, gateway, operation, &user_id, &credentials).await;
+                    assert_eq!(
+                        answer.status.as_u16(),
+                        status,
+                        "{operation:?} by {who:?} through {gateway:?} in {auth_mode}: {answer:?}"
+                    );
+                    let calls = service.store().take_calls();
+                    assert_eq!(calls.is_empty(), status >= 400, "{calls:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_scope_may_not_even_for_an_admin() {
+    let service = in_mode("COGNITO").await;
+    for operation in Operation::ALL {
+        let needed = operation.rule().scope.as_str();
+        let others = [
+            "users/read users/write",
+            "users",
+            "users/readonly users/writer x",
+            "",
+        ];
+        for scopes in others.map(|scopes| scopes.replace(needed, "")) {
+            for groups in ["", "admin"] {
+                let user_id = some_id();
+                let credentials = Credentials::token(&user_id, &scopes, groups);
+                let answer = act(&service, Gateway::Rest, operation, &user_id, &credentials).await;
+                let answer = answer.has_problem(403, "access_denied");
+                let message = format!("The token lacks the scope {needed}");
+                assert_eq!(answer.json()["message"], message);
+                assert_eq!(service.store().take_calls(), Vec::<String>::new());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_it_is_401_before_the_store_is_asked() {
+    for (auth_mode, challenge) in [
+        ("IAM", "AWS4-HMAC-SHA256"),
+        ("COGNITO", "Bearer"),
+        ("NONE", "AWS4-HMAC-SHA256"),
+    ] {
+        let service = in_mode(auth_mode).await;
+        for operation in Operation::ALL {
+            for (gateway, nobody) in [
+                (Gateway::Rest, Credentials::None),
+                (Gateway::Http, Credentials::None),
+                // Claims of nobody.
+                (
+                    Gateway::Rest,
+                    Credentials::token("", "users/read users/write", "admin"),
+                ),
+            ] {
+                let answer = act(&service, gateway, operation, &some_id(), &nobody).await;
+                let (method, _, success) = request(operation);
+                if auth_mode == "NONE" && method == "GET" {
+                    assert_eq!(answer.status.as_u16(), success, "{operation:?}");
+                    continue;
+                }
+                let answer = answer.has_problem(401, "unauthenticated");
+                assert_eq!(answer.header("www-authenticate"), challenge);
+                assert_eq!(service.store().take_calls(), Vec::<String>::new());
+            }
+        }
+        for path in ["/users", "/users/7"] {
+            let options = event(Gateway::Rest, "OPTIONS", path, &Credentials::None);
+            let _ = service.answer(&options).await.has_status(204);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_says_itself_of_who_it_is_counts_for_nothing() {
+    let service = in_mode("COGNITO").await;
+    let user_id = some_id();
+    let own = Credentials::token(&user_id, "users/read users/write", "");
+    for (credentials, status) in [(Credentials::None, 401), (own, 403)] {
+        let mut claimed = event(Gateway::Rest, "GET", "/users", &credentials);
+        let claims = json!({ "sub": "canary", "cognito:groups": "admin", "scope": "users/read" });
+        for (name, value) in [
+            ("X-Local-Caller", json!("canary:admin")),
+            ("Authorization", json!("Bearer canary")),
+            ("requestContext", claims.clone()),
+        ] {
+            claimed["headers"][name] = value.clone();
+            claimed["multiValueHeaders"][name] = json!([value]);
+        }
+        claimed["queryStringParameters"] = json!({ "sub": "canary", "cognito:groups": "admin" });
+        claimed["stageVariables"] = claims.clone();
+        claimed["authorizer"] = json!({ "claims": claims });
+        claimed["identity"] = json!({ "userArn": "arn:aws:iam::123456789012:user/canary" });
+        let answer = service.answer(&claimed).await;
+        assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn anothers_record_is_answered_like_one_that_is_not_there() {
+    let service = in_mode("COGNITO").await;
+    let (own, another) = (some_id(), some_id());
+    let _ = put_user(&service, &another).await;
+    let credentials = Credentials::token(&own, "users/read users/write", "");
+    for (method, target) in [
+        ("GET", "/users/"),
+        ("HEAD", "/users/"),
+        ("GET", "/users?userId="),
+        ("PUT", "/users/"),
+        ("PATCH", "/users/"),
+        ("DELETE", "/users/"),
+        ("DELETE", "/users?userId="),
+    ] {
+        let ask = async |user_id: &str| {
+            let event = event(
+                Gateway::Rest,
+                method,
+                &format!("{target}{user_id}"),
+                &credentials,
+            );
+            let answer = service.answer(&with_body(event, &ada())).await;
+            (answer.status.as_u16(), answer.body, answer.headers)
+        };
+        let its = ask(&another).await;
+        assert_eq!(its.0, 404, "{method} {target}");
+        assert_eq!(its, ask(&some_id()).await, "{method} {target}");
+        assert_eq!(its, ask(&own).await, "{method} {target}");
+    }
+    // Not even the condition that creates tells that it is there.
+    let mut create = event(
+        Gateway::Rest,
+        "PUT",
+        &format!("/users/{another}"),
+        &credentials,
+    );
+    create["multiValueHeaders"]["If-None-Match"] = json!(["*"]);
+    let create = service.answer(&with_body(create, &ada())).await;
+    let _ = create.has_problem(404, "user_not_found");
+}
+
+#[tokio::test]
+async fn a_user_creates_itself_and_an_admin_whomever_it_likes() {
+    let service = in_mode("COGNITO").await;
+    let create = async |sub: &str, groups: &str, asked: Option<&str>| {
+        let mut user = ada();
+        if let Some(asked) = asked {
+            user["userId"] = json!(asked);
+        }
+        let credentials = Credentials::token(sub, "users/write", groups);
+        let event = event(Gateway::Rest, "POST", "/users", &credentials);
+        service.answer(&with_body(event, &user)).await
+    };
+    let sub = some_id();
+    let created = create(&sub, "", None).await.has_status(201);
+    assert_eq!(created.json()["userId"], sub);
+    let _ = create(&sub, "", None).await.has_problem(409, "user_exists");
+    let other = some_id();
+    let _ = create(&sub, "", Some(&other))
+        .await
+        .has_problem(403, "access_denied");
+    // A sub of another provider, which cannot be the id of a new user.
+    let _ = create("canary|1", "", None)
+        .await
+        .has_problem(403, "access_denied");
+    let admin = some_id();
+    let created = create(&admin, "admin", None).await.has_status(201);
+    assert_ne!(created.json()["userId"], admin);
+    let created = create(&admin, "admin", Some(&other)).await.has_status(201);
+    assert_eq!(created.json()["userId"], other);
+
+    // Or under the condition that it is not there yet.
+    let sub = some_id();
+    let credentials = Credentials::token(&sub, "users/write", "");
+    let mut put = event(Gateway::Rest, "PUT", &format!("/users/{sub}"), &credentials);
+    put["multiValueHeaders"]["If-None-Match"] = json!(["*"]);
+    let _ = service
+        .answer(&with_body(put, &ada()))
+        .await
+        .has_status(201);
+}
