@@ -435,7 +435,8 @@ class Integration(unittest.TestCase):
 
         own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
         changes = [
-            {"Architecture": "x86_64"},
+            MODES["COGNITO"],
+            MODES["NONE"],
             {"MemorySize": 512},
             {"Timeout": 20},
             {"TableName": "Others"},
@@ -447,7 +448,8 @@ class Integration(unittest.TestCase):
         # Another description is another version, as the documentation of CloudFormation has it.
         descriptions = {description(), *(description(**change) for change in changes)}
         self.assertEqual(len(descriptions), 1 + len(changes))
-        longest = {"Architecture": "x86_64", "MemorySize": 10240, "Timeout": 29}
+        # Another Architecture is another build.
+        longest = {**MODES["COGNITO"], "MemorySize": 10240, "Timeout": 29}
         origins = ",".join(["https://a.example"] * 4)[:79] + "x"
         longest |= {"TableName": "t" * 60, "EmailsTableName": "e" * 60, "UniqueEmails": "off"}
         longest |= {"AllowedOrigins": origins}
@@ -494,6 +496,9 @@ class Permissions(unittest.TestCase):
             claim_calls = ["ConditionCheckItem", *calls[:3]]
             self.assertEqual(claims["Action"], [f"dynamodb:{call}" for call in claim_calls])
             self.assertEqual(claims["Resource"], table + "UserEmails")
+            keys = statements.pop(1)
+            self.assertEqual(keys["Action"], "dynamodb:PutItem")
+            self.assertEqual(keys["Resource"], "{UserIdempotencyKeysTable.Arn}")
             self.assertEqual(
                 statements,
                 [
@@ -622,16 +627,36 @@ class Operation(unittest.TestCase):
         )
         for parameters in [{"UniqueEmails": "off"}, {"EmailsTable": "existing"}]:
             stack = Stack(**parameters)
-            self.assertEqual(list(stack.of_type("AWS::DynamoDB::Table")), ["UserTable"])
+            tables = list(stack.of_type("AWS::DynamoDB::Table"))
+            self.assertEqual(tables, ["UserTable", "UserIdempotencyKeysTable"])
         stack = Stack(UniqueEmails="off")
         statements = stack.properties("UserFunctionRole")["Policies"][0]["PolicyDocument"]
-        self.assertEqual(len(statements["Statement"]), 1)
+        self.assertEqual(len(statements["Statement"]), 2)
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["UNIQUE_EMAILS"], "off")
 
+    def test_idempotency_keys_are_forgotten_in_time_and_go_with_the_stack(self):
+        stack = Stack()
+        table = stack.resources["UserIdempotencyKeysTable"]
+        self.assertEqual(table["DeletionPolicy"], "Delete")
+        table = table["Properties"]
+        self.assertNotIn("TableName", table)
+        self.assertEqual(table["KeySchema"], [{"AttributeName": "idempotencyKey", "KeyType": "HASH"}])
+        self.assertEqual(
+            table["TimeToLiveSpecification"], {"AttributeName": "expiresAt", "Enabled": True}
+        )
+        variables = stack.properties("UserFunction")["Environment"]["Variables"]
+        self.assertEqual(variables["IDEMPOTENCY_TABLE_NAME"], "{UserIdempotencyKeysTable}")
+
+    def test_the_function_is_told_what_the_gateway_asks_of_callers(self):
+        for mode, parameters in MODES.items():
+            variables = Stack(**parameters).properties("UserFunction")["Environment"]["Variables"]
+            self.assertEqual(variables["AUTH_MODE"], mode)
+
     def test_a_table_that_is_there_is_used_as_it_is(self):
         stack = Stack(Table="existing", TableName="Tutorial")
-        self.assertEqual(list(stack.of_type("AWS::DynamoDB::Table")), ["UserEmailsTable"])
+        tables = list(stack.of_type("AWS::DynamoDB::Table"))
+        self.assertEqual(tables, ["UserEmailsTable", "UserIdempotencyKeysTable"])
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["TABLE_NAME"], "Tutorial")
 

@@ -165,11 +165,12 @@ async fn run(options: Options) -> Result<(), String> {
     let origins =
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
     let (store, kept) = open_store(&options).await?;
-    say(&greeting(address, &kept, has_user_1(&store).await));
+    let caller = options.caller.as_ref();
+    say(&greeting(address, &kept, caller, has_user_1(&store).await));
     let api = Api::new(
         store,
         SystemTime::now,
-        AuthMode::Cognito, // though this gateway lets nobody through of whom it says nothing
+        AuthMode::Cognito, // the local gateway always says who calls
         origins,
         BasePath::default(),
     );
@@ -255,22 +256,34 @@ async fn has_user_1(store: &UserStore) -> bool {
     }
 }
 
-fn greeting(address: SocketAddr, kept: &str, has_user_1: bool) -> String {
+fn greeting(
+    address: SocketAddr,
+    kept: &str,
+    caller: Option<&LocalCaller>,
+    has_user_1: bool,
+) -> String {
     let url = format!("http://{address}");
-    let read = if has_user_1 {
-        format!("  curl '{url}/users?userId=1'\n")
-    } else {
-        String::new()
+    let create = format!(
+        "  curl -i {url}/users -H 'Content-Type: application/json' \
+         -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
+    );
+    let read = format!("  curl '{url}/users?userId=1'\n");
+    let list = format!("  curl {url}/users");
+    let (caller, lines) = match caller {
+        Some(caller) => (
+            format!("Requests are taken for those of {caller}\n"),
+            create + &format!("\n  curl '{url}/users?userId={}'", caller.sub()),
+        ),
+        None if has_user_1 => (String::new(), format!("{read}{create}\n{list}")),
+        None => (String::new(), format!("{create}\n{list}")),
     };
     format!(
         "user-service {version} listens on {url}\n\
          Store: {kept}\n\
+         {caller}\
          \n\
          Try:\n\
-         {read}\
-         \x20 curl -i {url}/users -H 'Content-Type: application/json' \
-         -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'\n\
-         \x20 curl {url}/users\n\
+         {lines}\n\
          \n\
          Or read and try the API at {url}/docs\n\
          \n\

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     str::FromStr,
     sync::Arc,
@@ -45,6 +46,13 @@ pub struct LocalCaller {
     groups: Vec<String>,
 }
 
+impl LocalCaller {
+    /// Whose token it is: the `userId` of the user it acts on.
+    pub fn sub(&self) -> &str {
+        &self.sub
+    }
+}
+
 /// Reads `sub[:group,…]`.
 impl FromStr for LocalCaller {
     type Err = &'static str;
@@ -59,6 +67,18 @@ impl FromStr for LocalCaller {
             sub: sub.to_owned(),
             groups: groups.map(str::to_owned).collect(),
         })
+    }
+}
+
+/// `ada`, or `ada, in the groups admin and editors`.
+impl fmt::Display for LocalCaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sub)?;
+        match self.groups.as_slice() {
+            [] => Ok(()),
+            [group] => write!(f, ", in the group {group}"),
+            groups => write!(f, ", in the groups {}", groups.join(" and ")),
+        }
     }
 }
 

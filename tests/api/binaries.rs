@@ -6,8 +6,9 @@ use std::{
     process::{Output, Stdio},
 };
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use lambda_http::http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
@@ -67,23 +68,43 @@ impl Running {
         }
     }
 
+    /// The status, the header fields and the JSON of an answer; null where it is empty.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> (u16, HeaderMap, Value) {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let mut request = lambda_http::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address))
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body.is_null() {
+            true => String::new(),
+            false => body.to_string(),
+        };
+        let body = Full::<bytes::Bytes>::from(body);
+        let answer = client.request(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        (parts.status.as_u16(), parts.headers, body)
+    }
+
     async fn get(&self, path: &str) -> (u16, Value) {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-        let uri = format!("http://{}{path}", self.address).parse().unwrap();
-        let answer = client.get(uri).await.unwrap();
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap())
+        let (status, _, body) = self.send(Method::GET, path, &[], &Value::Null).await;
+        (status, body)
     }
 
     async fn create(&self, id: &str) {
-        let client = Client::builder(TokioExecutor::new()).build_http();
         let user = json!({ "userId": id, "name": "Ada canary", "email": "ada.canary@example.com" });
-        let request = lambda_http::http::Request::post(format!("http://{}/users", self.address));
-        let request = request.header("content-type", "application/json");
-        let body = http_body_util::Full::<bytes::Bytes>::from(user.to_string());
-        let answer = client.request(request.body(body).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 201);
+        let created = self.send(Method::POST, "/users", &[], &user).await;
+        assert_eq!(created.0, 201);
     }
 
     async fn signal(&mut self, signal: &str) -> Option<i32> {
@@ -168,13 +189,90 @@ async fn no_sample_leaves_the_store_empty() {
 #[tokio::test]
 async fn any_page_may_call_it() {
     let service = Running::start(user_service(&["--port", "0"])).await;
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let request = lambda_http::http::Request::get(format!("http://{}/users", service.address));
-    let request = request
-        .header("origin", "http://localhost:5173")
-        .body(Empty::<bytes::Bytes>::new());
-    let answer = client.request(request.unwrap()).await.unwrap();
-    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let origin = ("origin", "http://localhost:5173");
+    let headers = [origin];
+    let (_, answer, _) = service
+        .send(Method::GET, "/users", &headers, &Value::Null)
+        .await;
+    assert_eq!(answer["access-control-allow-origin"], "*");
+    // And say there who is to be taken for the caller.
+    let preflight = [origin, ("access-control-request-method", "GET")];
+    let (_, answer, _) = service
+        .send(Method::OPTIONS, "/users", &preflight, &Value::Null)
+        .await;
+    let allowed = answer.get_all("access-control-allow-headers").iter();
+    assert!(allowed.into_iter().any(|name| name == "x-local-caller"));
+}
+
+#[tokio::test]
+async fn it_answers_as_if_a_given_user_called() {
+    let arguments = ["--port", "0", "--as", "canary-7"];
+    let service = Running::start(user_service(&arguments)).await;
+    let greeting = service.greeting.join("\n");
+    assert!(
+        greeting.contains("Requests are taken for those of canary-7"),
+        "{greeting}"
+    );
+    let list = async |caller: &[(&str, &str)]| {
+        let answer = service.send(Method::GET, "/users", caller, &Value::Null);
+        answer.await.0
+    };
+    assert_eq!(service.get("/users").await.0, 403);
+    service.create("canary-7").await;
+    assert_eq!(service.get("/users/canary-7").await.0, 200);
+    assert_eq!(service.get("/users/1").await.0, 404);
+    // Or as another, where a request says so.
+    assert_eq!(
+        list(&[("x-local-caller", "canary-8:editors,admin")]).await,
+        200
+    );
+    assert_eq!(list(&[("x-local-caller", "canary-8:editors")]).await, 403);
+    for wrong in ["", ":admin", "a b"] {
+        assert_eq!(list(&[("x-local-caller", wrong)]).await, 400, "{wrong}");
+    }
+
+    let everything = Running::start(user_service(&["--port", "0"])).await;
+    assert_eq!(everything.get("/users").await.0, 200);
+    let as_user = [("x-local-caller", "canary-8")];
+    let (status, _, _) = everything
+        .send(Method::GET, "/users", &as_user, &Value::Null)
+        .await;
+    assert_eq!(status, 403);
+
+    let refused = output(user_service(&["--as", ":admin"])).await;
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.db");
+    let arguments = ["--port", "0", "--data", file.to_str().unwrap()];
+    let key = [("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324")];
+    let user = json!({ "name": "Ada canary", "email": "ada.canary@example.com" });
+    let mut service = Running::start(user_service(&arguments)).await;
+    let (status, _, created) = service.send(Method::POST, "/users", &key, &user).await;
+    assert_eq!(status, 201);
+    assert_eq!(service.signal("-KILL").await, None);
+
+    let service = Running::start(user_service(&arguments)).await;
+    let posts = (0..32).map(|_| service.send(Method::POST, "/users", &key, &user));
+    for (status, _, again) in futures_util::future::join_all(posts).await {
+        assert_eq!((status, &again), (201, &created));
+    }
+    let mut other = user.clone();
+    other["name"] = json!("Another canary");
+    let (status, _, problem) = service.send(Method::POST, "/users", &key, &other).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("idempotency_key_reused"))
+    );
+    let users = service.get("/users").await.1;
+    assert_eq!(
+        users["items"].as_array().unwrap().len(),
+        2,
+        "and the sample"
+    );
 }
 
 #[tokio::test]
@@ -280,7 +378,7 @@ async fn a_reader_that_goes_away_does_not_end_it() {
         assert_eq!(child.try_wait().unwrap(), None, "it has ended");
         tokio::task::yield_now().await;
     }
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
     let uri = format!("http://{free}/users/1").parse().unwrap();
     assert_eq!(client.get(uri).await.unwrap().status(), 200);
 }

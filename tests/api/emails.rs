@@ -39,7 +39,7 @@ async fn users(service: &Service) -> BTreeMap<String, Value> {
 }
 
 /// Checks that every user has exactly its claim, and that no claim is left over.
-async fn claims_are_those_of_the_users(service: &Service) {
+pub async fn claims_are_those_of_the_users(service: &Service) {
     let users = users(service).await;
     // Those from before that nobody has written to have none.
     let users = users.iter().filter(|(_, user)| user["version"].is_u64());

@@ -92,12 +92,15 @@ pub struct Service {
     dynamodb: aws_sdk_dynamodb::Client,
     proxy: StoreProxy,
     function: Function,
-    _sandboxes: Vec<Sandbox>,
 }
 
 enum Function {
     InProcess(Api),
-    Lambda(RuntimeApi),
+    Lambda {
+        runtime_api: RuntimeApi,
+        environment: Vec<(&'static str, String)>,
+        sandboxes: tokio::sync::Mutex<Vec<Sandbox>>,
+    },
 }
 
 /// What a test asks of its service; by default, what it needs least.
@@ -195,7 +198,7 @@ impl Service {
 
     /// Sends an event to the function, which has `time` to answer.
     pub async fn invoke_within(&self, event: &Value, time: Duration) -> Outcome {
-        let Function::Lambda(runtime_api) = &self.function else {
+        let Function::Lambda { runtime_api, .. } = &self.function else {
             panic!("a service in this process");
         };
         runtime_api.invoke(event.to_string(), time).await.unwrap()
@@ -205,12 +208,29 @@ impl Service {
     pub async fn answer(&self, event: &Value) -> Answer {
         let response = match &self.function {
             Function::InProcess(api) => gateway::invoke(api.clone())(event.clone()).await.unwrap(),
-            Function::Lambda(_) => match self.invoke(event).await {
+            Function::Lambda { .. } => match self.invoke(event).await {
                 Outcome::Response(response) => response,
                 Outcome::Error(error) => panic!("the function failed: {error}"),
             },
         };
         Answer::from_proxy_response(&response)
+    }
+
+    /// Kills the processes of the function as `kill -9` does, and starts others. Only
+    /// through Lambda.
+    pub async fn kill_and_restart(&self) {
+        let Function::Lambda {
+            runtime_api,
+            environment,
+            sandboxes,
+        } = &self.function
+        else {
+            panic!("a service in this process");
+        };
+        for sandbox in sandboxes.lock().await.iter_mut() {
+            sandbox.kill().await.unwrap();
+            *sandbox = start_sandbox(runtime_api, environment);
+        }
     }
 
     /// Puts an item, in DynamoDB's JSON, into the table.
@@ -326,7 +346,6 @@ impl Setup {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let function;
-        let mut sandboxes = Vec::new();
         if self.through.unwrap_or_else(Through::from_environment) == Through::Lambda {
             let environment = [
                 ("TABLE_NAME", tables.users.as_str()),
@@ -345,17 +364,17 @@ impl Setup {
                 ("BASE_PATH", self.base_path),
                 ("RUST_LOG", "trace"),
             ];
-            let environment = environment.iter().chain(self.environment).copied();
+            let environment = environment.iter().chain(self.environment);
+            let environment = environment.map(|(name, value)| (*name, String::from(*value)));
+            let environment: Vec<_> = environment.collect();
             let runtime = RuntimeApi::start().await.unwrap();
-            for _ in 0..self.sandboxes.max(1) {
-                let log = log_file("lambda").1;
-                sandboxes.push(
-                    runtime
-                        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment.clone(), log)
-                        .unwrap(),
-                );
-            }
-            function = Function::Lambda(runtime.clone());
+            let sandboxes = 0..self.sandboxes.max(1);
+            let sandboxes = sandboxes.map(|_| start_sandbox(&runtime, &environment));
+            function = Function::Lambda {
+                runtime_api: runtime.clone(),
+                sandboxes: tokio::sync::Mutex::new(sandboxes.collect()),
+                environment,
+            };
             let invoke = move |event: Value| {
                 let runtime = runtime.clone();
                 async move {
@@ -399,9 +418,17 @@ impl Setup {
             dynamodb: aws_sdk_dynamodb::Client::new(&direct),
             proxy,
             function,
-            _sandboxes: sandboxes,
         }
     }
+}
+
+fn start_sandbox(runtime_api: &RuntimeApi, environment: &[(&'static str, String)]) -> Sandbox {
+    let environment = environment.iter();
+    let environment = environment.map(|(name, value)| (*name, value.as_str()));
+    let log = log_file("lambda").1;
+    runtime_api
+        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, log)
+        .unwrap()
 }
 
 /// Once for this process: every line of the service, at every level, to a file.

@@ -7,6 +7,7 @@ mod bad_input;
 mod binaries;
 mod claim_emails;
 mod contract;
+mod crashes;
 mod create;
 mod delete;
 mod docs;

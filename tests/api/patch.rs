@@ -208,9 +208,9 @@ async fn if_match_patches_only_the_version_it_names() {
 async fn concurrent_patches_of_different_fields_all_hold() {
     let service = Service::start().await;
     let (_, path) = grown_up(&service).await;
-    let rounds = 100;
+    let rounds = 1_000;
     for round in 0..rounds {
-        let key = format!("key{round}");
+        let key = format!("key{}", round % 10);
         let name = json!({ "name": format!("canary {round}") });
         let phone = json!({ "phone": format!("+1415555{round:04}") });
         let metadata = json!({ "metadata": { &key: round } });

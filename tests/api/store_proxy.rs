@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Notify,
     task::AbortHandle,
 };
 
@@ -36,7 +37,19 @@ struct Shared {
     is_throttling: AtomicBool,
     /// Counts down to the call that is in conflict; 0 is none.
     calls_to_conflict: AtomicU32,
+    /// The call that is held, counted down, and on which side of it.
+    held_call: Mutex<Option<(u32, Side)>>,
+    holds: Notify,
     connections: Mutex<Vec<AbortHandle>>,
+}
+
+/// A side of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Side {
+    /// Before DynamoDB hears of it.
+    Before,
+    /// After DynamoDB has done it, before the service hears of that.
+    After,
 }
 
 struct Call {
@@ -62,6 +75,8 @@ impl StoreProxy {
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
                 calls_to_conflict: AtomicU32::default(),
+                held_call: Mutex::default(),
+                holds: Notify::new(),
                 connections: Mutex::default(),
             }),
             accepting: Mutex::default(),
@@ -141,6 +156,16 @@ impl StoreProxy {
         self.shared.calls_to_conflict.store(nth, SeqCst);
     }
 
+    /// Holds the call that comes `nth` from now for ever, on one side of it.
+    pub fn hold_call(&self, nth: u32, side: Side) {
+        *self.shared.held_call.lock().unwrap() = Some((nth, side));
+    }
+
+    /// Waits until it holds that call.
+    pub async fn holds_call(&self) {
+        self.shared.holds.notified().await;
+    }
+
     /// Takes the next call and does nothing with it.
     pub fn hang_next_call(&self) {
         self.shared.hang_next_call.store(true, SeqCst);
@@ -197,11 +222,17 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let (mut from_client, to_client) = client.into_split();
     let to_client = tokio::sync::Mutex::new(to_client);
     let (mut from_upstream, mut to_upstream) = upstream.into_split();
+    let holds_answer = Mutex::new(false);
     let calls = async {
         while let Some(call) = read_call(&mut from_client, &shared).await? {
             if shared.hang_next_call.swap(false, SeqCst) || shared.is_hanging.load(SeqCst) {
                 std::future::pending::<()>().await;
             }
+            let held = shared.side_to_hold();
+            if held == Some(Side::Before) {
+                shared.hold().await;
+            }
+            *holds_answer.lock().unwrap() = held.is_some();
             let left = shared
                 .calls_to_conflict
                 .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
@@ -219,6 +250,9 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = from_upstream.read(&mut buffer).await?;
+            if *holds_answer.lock().unwrap() {
+                shared.hold().await;
+            }
             let left = shared
                 .answers_to_swallowed
                 .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
@@ -238,6 +272,24 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     tokio::select! {
         ended = calls => ended,
         ended = answers => ended,
+    }
+}
+
+impl Shared {
+    /// Counts a call: on which side to hold it, if it is the one.
+    fn side_to_hold(&self) -> Option<Side> {
+        let mut held = self.held_call.lock().unwrap();
+        let (left, side) = held.take()?;
+        if left == 1 {
+            return Some(side);
+        }
+        *held = Some((left - 1, side));
+        None
+    }
+
+    async fn hold(&self) {
+        self.holds.notify_one();
+        std::future::pending::<()>().await;
     }
 }
 

@@ -136,6 +136,11 @@ impl RuntimeApi {
 pub struct Sandbox(Child);
 
 impl Sandbox {
+    /// Kills the process, as `kill -9` does.
+    pub async fn kill(&mut self) -> std::io::Result<()> {
+        self.0.kill().await
+    }
+
     /// Waits until the process has ended, which it is to do in 10 seconds.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         tokio::time::timeout(Duration::from_secs(10), self.0.wait()).await?
