@@ -39,7 +39,7 @@ use aws_smithy_http_client::tls;
 use serde_dynamo::Item;
 use tokio::time::Instant;
 
-pub use self::claim::Claimed;
+pub use self::claim::{Claim, Claimed};
 use self::{
     call::{Attempts, Failure, failed_condition, in_time, no_condition},
     claim::{Holding, Refusal},

@@ -82,8 +82,9 @@ enum Command {
     ///
     /// It walks the table of users in AWS (as your AWS configuration says), at
     /// AWS_ENDPOINT_URL_DYNAMODB, or in the file of --data, and claims for each user whose
-    /// address nobody has. It can run while the service does, and again after it was
-    /// stopped. Users who share an address are told, and left as they are.
+    /// address nobody has, and gives up the claims of users who are gone or have another
+    /// address. It can run while the service does, and again after it was stopped. Users who
+    /// share an address are told, and left as they are.
     ClaimEmails {
         /// Claims a second, at most
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]

@@ -1,5 +1,6 @@
 //! `user-service claim-emails`: claims for users from before, whose email addresses
-//! nobody has claimed.
+//! nobody has claimed, and gives up claims that are left over from a time when nobody
+//! kept them.
 
 use std::{fmt::Write, time::Duration};
 
@@ -19,6 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What was found, and done.
 #[derive(Debug, Default)]
 pub struct Report {
+    given_up: u64,
     users: u64,
     claimed: u64,
     before: u64,
@@ -27,8 +29,9 @@ pub struct Report {
     shared: Vec<(String, String)>,
 }
 
-/// Walks the table and claims for each user who has an email address that nobody has,
-/// `rate` of them a second at most. It can run while the service does, and again after
+/// Gives up the claims whose user is gone or has another address, then walks the table of
+/// users and claims for each who has an address that nobody has: `rate` of both together
+/// a second at most. It can run while the service does, and again after
 /// it was stopped anywhere: a user who has a claim keeps it.
 ///
 /// # Errors
@@ -39,7 +42,10 @@ pub async fn claim_emails(store: &UserStore, rate: u32) -> Result<Report, String
     bar.set_style(style.map_err(|error| error.to_string())?);
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut report = Report::default();
+    let mut report = Report {
+        given_up: give_up_left_over(store, &mut pace).await?,
+        ..Report::default()
+    };
     let mut cursor = None;
     loop {
         let page = again(|| store.list(Limit::MOST, cursor.as_ref(), true)).await?;
@@ -56,6 +62,22 @@ pub async fn claim_emails(store: &UserStore, rate: u32) -> Result<Report, String
         if cursor.is_none() {
             bar.finish_and_clear();
             return Ok(report);
+        }
+    }
+}
+
+async fn give_up_left_over(store: &UserStore, pace: &mut Interval) -> Result<u64, String> {
+    let mut given_up = 0;
+    let mut cursor = None;
+    loop {
+        let (claims, next) = again(|| store.claims(cursor.as_ref())).await?;
+        for claim in again(|| store.left_over(claims.clone())).await? {
+            pace.tick().await;
+            given_up += u64::from(again(|| store.give_up(&claim)).await?);
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(given_up);
         }
     }
 }
@@ -103,13 +125,19 @@ impl Report {
     /// What to tell the person who has run it.
     pub fn text(&self) -> String {
         let Self {
+            given_up,
             users,
             claimed,
             before,
             without,
             shared,
         } = self;
-        let mut text = format!(
+        let mut text = String::new();
+        if *given_up > 0 {
+            let _ = writeln!(text, "{given_up} claims were left over, and are given up.");
+        }
+        let _ = write!(
+            text,
             "{users} users: {claimed} claimed now, {before} before, {without} without an email \
              address, {} with that of another user.",
             shared.len()

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{
-    ConditionCheck, Delete, KeysAndAttributes, Put,
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put,
     ReturnValuesOnConditionCheckFailure::AllOld,
     TransactWriteItem, Update,
     builders::{PutBuilder, TransactWriteItemBuilder},
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    page::{Cursor, Limit},
     precondition::IfMatch,
     request::invalid_parameter,
     user::{Attributes, EmailKey, Timestamp, User, UserId},
@@ -32,6 +33,28 @@ use crate::{
 
 /// How often a lookup looks again where the address has just moved.
 const MOST_LOOKS: usize = 8;
+
+/// A claim on an email address: who has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    email: String,
+    user_id: String,
+}
+
+impl Claim {
+    fn read(item: HashMap<String, AttributeValue>) -> Option<Self> {
+        let item = user(item);
+        let email = item.text("email")?.to_owned();
+        let user_id = item.user_id().to_owned();
+        Some(Self { email, user_id })
+    }
+
+    /// Whether `user` is the one who has the address.
+    fn is_of(&self, user: &User) -> bool {
+        user.user_id() == self.user_id
+            && EmailKey::of_user(user).is_some_and(|email| email.as_str() == self.email)
+    }
+}
 
 /// Who has a user's email address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +90,7 @@ impl Holding {
     /// Gives up the user's claim on `email`, or sees that it is another's still.
     fn end(self, emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
         match self {
-            Self::Own => release(emails, email, user_id),
+            Self::Own => release(emails, email.as_str(), user_id),
             Self::Anothers => {
                 let check = ConditionCheck::builder().table_name(emails);
                 let check = check.key("email", string(email.as_str()));
@@ -147,17 +170,107 @@ impl UserStore {
         let output = in_time(self.deadline, call, no_condition).await;
         let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
         let claims = output.responses.unwrap_or_default().remove(emails);
-        let claims = claims.unwrap_or_default().into_iter().map(user);
-        let claims: BTreeSet<_> = claims
-            .filter_map(|claim| Some((claim.text("email")?.to_owned(), claim.user_id().to_owned())))
-            .collect();
-        let users = users.iter().zip(addresses);
-        let claimed = users.map(|(user, address)| {
-            address.is_some_and(|address| {
-                claims.contains(&(address.as_str().to_owned(), user.user_id().to_owned()))
-            })
-        });
+        let claims = claims.unwrap_or_default().into_iter();
+        let claims: Vec<_> = claims.filter_map(Claim::read).collect();
+        let claimed = users
+            .iter()
+            .map(|user| claims.iter().any(|claim| claim.is_of(user)));
         Ok(claimed.collect())
+    }
+
+    /// At most 100 claims: those after `cursor`, or the first; and where to go on.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn claims(
+        &self,
+        cursor: Option<&Cursor>,
+    ) -> Result<(Vec<Claim>, Option<Cursor>), Error> {
+        let Some(emails) = &self.tables.emails else {
+            return Ok((Vec::new(), None));
+        };
+        let start = cursor.map(|cursor| HashMap::from([("email".into(), string(cursor.key()))]));
+        let call = self.client.scan().table_name(emails);
+        let call = call.limit(Limit::MOST.get().into()).consistent_read(true);
+        let call = call.set_exclusive_start_key(start).customize();
+        let call = call.interceptor(self.attempts()).send();
+        let output = in_time(self.deadline, call, no_condition).await;
+        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
+        let next = output.last_evaluated_key.map(user);
+        let next = next.and_then(|last| Some(Cursor::after(last.text("email")?.to_owned())));
+        let claims = output.items.unwrap_or_default().into_iter();
+        Ok((claims.filter_map(Claim::read).collect(), next))
+    }
+
+    /// Those of at most 100 `claims` whose user, as far as one call tells, is gone or has
+    /// another address.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn left_over(&self, claims: Vec<Claim>) -> Result<Vec<Claim>, Error> {
+        let users: BTreeSet<_> = claims.iter().map(|claim| &*claim.user_id).collect();
+        if users.is_empty() {
+            return Ok(claims);
+        }
+        let keys = users
+            .into_iter()
+            .map(|user_id| HashMap::from([("userId".into(), string(user_id))]));
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
+        let keys = keys.projection_expression("userId, email");
+        let keys = keys.consistent_read(true).build();
+        let keys = keys.expect("every request names its keys");
+        let call = self.client.batch_get_item();
+        let call = call.request_items(&self.tables.users, keys).customize();
+        let call = call.interceptor(self.attempts()).send();
+        let output = in_time(self.deadline, call, no_condition).await;
+        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
+        let users = output.responses.unwrap_or_default();
+        let users: HashMap<_, _> = users
+            .into_values()
+            .flatten()
+            .map(user)
+            .map(|user| (user.user_id().to_owned(), user))
+            .collect();
+        let is_left_over = |claim: &Claim| {
+            let user = users.get(&claim.user_id);
+            !user.is_some_and(|user| claim.is_of(user))
+        };
+        Ok(claims.into_iter().filter(is_left_over).collect())
+    }
+
+    /// Gives up a claim whose user is gone or has another address, and tells whether it
+    /// was one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn give_up(&self, claim: &Claim) -> Result<bool, Error> {
+        let Some(emails) = &self.tables.emails else {
+            return Ok(false);
+        };
+        let Ok(user_id) = UserId::for_lookup(claim.user_id.clone()) else {
+            return Ok(false);
+        };
+        let mut expression = Expression::default();
+        let condition = match self.get(&user_id, true).await {
+            Ok(user) if claim.is_of(&user) => return Ok(false),
+            Ok(user) => expression.unchanged(&user),
+            Err(Error::UserNotFound) => expression.absent(),
+            Err(error) => return Err(error),
+        };
+        let (names, values) = expression.into_parts();
+        let check = ConditionCheck::builder().table_name(&self.tables.users);
+        let check = check.key("userId", string(user_id.as_str()));
+        let check = check.condition_expression(condition);
+        let check = check.set_expression_attribute_names(Some(names));
+        let check = check.set_expression_attribute_values(values);
+        let check = action(check.build(), TransactWriteItemBuilder::condition_check);
+        let release = release(emails, &claim.email, user_id.as_str());
+        match self.transact(vec![check, release]).await {
+            Ok(()) => Ok(true),
+            // Either has been written to since.
+            Err(Failure::Condition(_)) => Ok(false),
+            Err(failure) => Err(failure.into_error(SAVE)),
+        }
     }
 
     /// Claims for a user who may be from before, where nobody has the address.
@@ -321,9 +434,9 @@ fn claim_or_keep(emails: &str, email: &EmailKey, user_id: &str) -> TransactWrite
 }
 
 /// Gives up the user's claim on `email`, if there is one.
-fn release(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+fn release(emails: &str, email: &str, user_id: &str) -> TransactWriteItem {
     let delete = Delete::builder().table_name(emails);
-    let delete = delete.key("email", string(email.as_str()));
+    let delete = delete.key("email", string(email));
     let delete = delete.condition_expression(FREE_OR_OWN);
     let delete = delete.expression_attribute_values(":userId", string(user_id));
     action(delete.build(), TransactWriteItemBuilder::delete)

@@ -72,6 +72,12 @@ impl Expression {
         }
     }
 
+    /// There is no such user.
+    pub(super) fn absent(&mut self) -> String {
+        let user_id = self.name("userId");
+        format!("attribute_not_exists({user_id})")
+    }
+
     /// No write of this service has come after `seen`.
     pub(super) fn unchanged(&mut self, seen: &User) -> String {
         let user_id = self.name("userId");

@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::Service;
+use crate::harness::{Service, ada, some_id};
 
 fn claim_emails(service: &Service, rate: u32) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
@@ -117,7 +117,7 @@ async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice
 #[tokio::test]
 async fn users_without_an_address_are_passed_over_and_a_user_of_the_service_has_a_claim() {
     let service = Service::start().await;
-    let user = crate::harness::ada();
+    let user = ada();
     let _ = service.post("/users", &user).await.has_status(201);
     service
         .put_item(json!({ "userId": { "S": "canary-1" } }))
@@ -129,4 +129,35 @@ async fn users_without_an_address_are_passed_over_and_a_user_of_the_service_has_
     let expected = "3 users: 0 claimed now, 1 before, 2 without an email address, 0 with that of \
                     another user.";
     assert!(text.contains(expected), "{text}");
+}
+
+#[tokio::test]
+async fn claims_that_are_left_over_are_given_up_and_the_addresses_are_free_again() {
+    let service = Service::start().await;
+    let (stays, mut leaves) = (ada(), ada());
+    let _ = service.post("/users", &stays).await.has_status(201);
+    leaves["userId"] = json!(some_id());
+    let _ = service.post("/users", &leaves).await.has_status(201);
+    // What others write, or this service while UNIQUE_EMAILS is off.
+    let (moved, new) = (leaves["userId"].as_str().unwrap(), ada());
+    let new_email = new["email"].as_str().unwrap();
+    service.put_item(legacy(moved, new_email)).await;
+    for number in 0..120 {
+        let email = format!("canary-{number}@example.com");
+        service.put_claim(&email, &some_id()).await;
+    }
+    let old = json!({ "name": "A canary", "email": leaves["email"] });
+    let _ = service
+        .post("/users", &old)
+        .await
+        .has_problem(409, "email_taken");
+
+    let text = report(claim_emails(&service, 1_000_000)).await;
+    let expected = "121 claims were left over, and are given up.\n2 users: 1 claimed now, 1 before, \
+                    0 without an email address, 0 with that of another user.";
+    assert!(text.contains(expected), "{text}");
+    let claims = service.claims().await;
+    assert_eq!(claims.len(), 2);
+    assert_eq!(claims[new_email], moved);
+    let _ = service.post("/users", &old).await.has_status(201);
 }

@@ -305,6 +305,15 @@ impl Service {
             .collect()
     }
 
+    /// Puts in a claim on an email address, as if it had been left over.
+    pub async fn put_claim(&self, email: &str, user_id: &str) {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let call = self.dynamodb.put_item().table_name(self.emails_table());
+        let call = call.item("email", text(email));
+        let call = call.item("userId", text(user_id));
+        call.send().await.unwrap();
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
