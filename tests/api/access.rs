@@ -276,6 +276,15 @@ async fn without_credentials_it_is_401_before_the_store_is_asked() {
                 assert_eq!(service.store().take_calls(), Vec::<String>::new());
             }
         }
+        // Beside a token that cannot be read, a signature does not count.
+        let nobody = Credentials::token("", "users/read", "admin");
+        let mut both = event(Gateway::Rest, "POST", "/users", &nobody);
+        let signer = "arn:aws:iam::123456789012:user/canary";
+        both["requestContext"]["identity"]["userArn"] = json!(signer);
+        let _ = service
+            .answer(&with_body(both, &ada()))
+            .await
+            .has_problem(401, "unauthenticated");
         for path in ["/users", "/users/7"] {
             let options = event(Gateway::Rest, "OPTIONS", path, &Credentials::None);
             let _ = service.answer(&options).await.has_status(204);

@@ -90,6 +90,7 @@ pub struct Service {
     tables: Tables,
     /// The tables, as other clients of DynamoDB reach it.
     dynamodb: aws_sdk_dynamodb::Client,
+    user_store: UserStore,
     proxy: StoreProxy,
     function: Function,
 }
@@ -277,6 +278,11 @@ impl Service {
         &self.proxy
     }
 
+    /// The store, as a command that an operator runs has it.
+    pub fn user_store(&self) -> &UserStore {
+        &self.user_store
+    }
+
     /// The name of its table.
     pub fn table(&self) -> &str {
         &self.tables.users
@@ -345,11 +351,9 @@ impl Setup {
             idempotency_keys: format!("UserIdempotencyKeys-{test}"),
         };
         let direct = dynamodb::sdk_config(&direct).await;
+        let user_store = UserStore::new(&direct, tables.clone());
         if !self.without_table {
-            UserStore::new(&direct, tables.clone())
-                .create_tables()
-                .await
-                .unwrap();
+            user_store.create_tables().await.unwrap();
         }
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -425,6 +429,7 @@ impl Setup {
             client: Client::builder(TokioExecutor::new()).build_http(),
             tables,
             dynamodb: aws_sdk_dynamodb::Client::new(&direct),
+            user_store,
             proxy,
             function,
         }
