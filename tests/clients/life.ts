@@ -11,12 +11,20 @@ type User = components["schemas"]["User"];
 
 const client = createClient<paths>({ baseUrl: process.env["API"] ?? "http://127.0.0.1:3000" });
 
-// Create: the service names the user.
-const created = await client.POST("/users", {
+// Create, under a key, so that it can be sent again: the service names the user, once.
+const creation = {
+  params: { header: { "Idempotency-Key": crypto.randomUUID() } },
   body: { name: "Ada Lovelace", email: "ada@example.com", metadata: { team: "engines" } },
-});
+};
+const created = await client.POST("/users", creation);
 assert.equal(created.response.status, 201);
 const user: User = created.data!;
+const again = await client.POST("/users", creation);
+assert.equal(again.response.status, 201);
+assert.deepEqual(again.data, user);
+const reused = await client.POST("/users", { ...creation, body: { ...creation.body, name: "Ada" } });
+assert.equal(reused.response.status, 422);
+assert.equal(reused.error?.code, "idempotency_key_reused");
 const path = { userId: user.userId };
 assert.equal(user.version, 1);
 assert.equal(created.response.headers.get("location"), `/users/${user.userId}`);
@@ -28,11 +36,13 @@ assert.equal(conflict.response.status, 409);
 const problem: Problem = conflict.error!;
 assert.equal(problem.code, "user_exists");
 
-// Read it, in both forms.
+// Read it, in each form.
 const read = await client.GET("/users/{userId}", { params: { path, query: { consistent: true } } });
 assert.deepEqual(read.data, user);
 const found = await client.GET("/users", { params: { query: path } });
 assert.deepEqual(found.data, user);
+const byEmail = await client.GET("/users", { params: { query: { email: "ADA@example.com" } } });
+assert.deepEqual(byEmail.data, user);
 const known = await client.GET("/users/{userId}", { params: { path, header: { "If-None-Match": ETag } } });
 assert.equal(known.response.status, 304);
 const head = await client.HEAD("/users/{userId}", { params: { path } });
