@@ -39,8 +39,8 @@ impl AuthMode {
     /// Who calls, where that caller may take `route`.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], [`Error::AccessDenied`], and [`Error::UserNotFound`] for
-    /// the user of another.
+    /// [`Error::Unauthenticated`], [`Error::AccessDenied`], and [`Error::UserHidden`] for
+    /// another user.
     pub fn authorize(self, credentials: &Credentials, route: &Route) -> Result<Caller, Error> {
         let (operation, user_id) = match route {
             Route::Options(_) => return Ok(Caller::Anyone),
@@ -75,7 +75,7 @@ impl AuthMode {
             Self::None if scope == Scope::Read => Ok(Caller::Anyone),
             Self::None | Self::Iam => Err(Error::Unauthenticated {
                 challenge: "AWS4-HMAC-SHA256",
-                message: "The request is not signed; sign it with AWS Signature Version 4",
+                message: "The request is not signed by a service; sign it with AWS Signature Version 4",
             }),
             Self::Cognito => Err(Error::Unauthenticated {
                 challenge: "Bearer",
@@ -257,7 +257,7 @@ impl Caller {
             Verdict::Denied => Err(Error::AccessDenied(
                 "This is for admins; you may act on the user whose userId is your sub",
             )),
-            Verdict::Hidden => Err(Error::UserNotFound),
+            Verdict::Hidden => Err(Error::UserHidden),
         }
     }
 
@@ -276,7 +276,7 @@ impl Caller {
                 let asked = asked.as_ref().unwrap_or(own);
                 self.may(Operation::Create, Some(asked))?;
                 UserId::for_creation(own.as_str().to_owned()).map_err(|_| {
-                    Error::AccessDenied("Your sub cannot be a userId; an admin can create you")
+                    Error::AccessDenied("Your sub is none that a new user can have for its userId")
                 })
             }
             Self::Anyone | Self::Service(_) | Self::User { is_admin: true, .. } => {

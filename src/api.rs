@@ -310,7 +310,7 @@ fn log(
             } else {
                 info!(
                     method,
-                    route, status, ms, store_calls, request_id, code, "refused"
+                    route, status, ms, store_calls, request_id, code, cause, "refused"
                 );
             }
         }

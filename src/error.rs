@@ -133,6 +133,9 @@ pub enum Error {
     MethodNotAllowed(&'static [Method]),
     /// No user has this `userId`.
     UserNotFound,
+    /// The user is another than the caller, who is not to know whether it is there: the
+    /// caller is told what [`Error::UserNotFound`] tells, and the log more.
+    UserHidden,
     /// A user has this `userId` already, and maybe one has this `email` too.
     UserExists(Vec<FieldError>),
     /// A user has this `email` already.
@@ -194,7 +197,7 @@ impl Error {
             | Self::InvalidUser(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::AccessDenied(_) => StatusCode::FORBIDDEN,
-            Self::RouteNotFound | Self::UserNotFound => StatusCode::NOT_FOUND,
+            Self::RouteNotFound | Self::UserNotFound | Self::UserHidden => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UserExists(_) | Self::EmailTaken(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed | Self::VersionMismatch => StatusCode::PRECONDITION_FAILED,
@@ -219,7 +222,7 @@ impl Error {
             Self::AccessDenied(_) => "access_denied",
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::UserNotFound => "user_not_found",
+            Self::UserNotFound | Self::UserHidden => "user_not_found",
             Self::UserExists(_) => "user_exists",
             Self::EmailTaken(_) => "email_taken",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
@@ -267,6 +270,7 @@ impl Error {
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::UserNotFound
+            | Self::UserHidden
             | Self::IdempotencyKeyReused
             | Self::PreconditionFailed
             | Self::VersionMismatch
@@ -283,6 +287,7 @@ impl Error {
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Store(error) => Some(&error.cause),
+            Self::UserHidden => Some("the user is another than the caller"),
             Self::Panic => Some("the handler panicked; the line before says where"),
             Self::MalformedBody(_)
             | Self::MalformedMethod
@@ -335,7 +340,7 @@ impl fmt::Display for Error {
                 f.write_str("This path does not have that method; see Allow for those it has")
             }
             // The tutorial's clients show this text.
-            Self::UserNotFound => f.write_str("No user data found"),
+            Self::UserNotFound | Self::UserHidden => f.write_str("No user data found"),
             Self::UserExists(_) => f.write_str("A user with this userId exists already"),
             Self::EmailTaken(_) => f.write_str("A user with this email exists already"),
             Self::IdempotencyKeyReused => f.write_str(

@@ -176,35 +176,46 @@ fn body(event: &Value) -> Result<Vec<u8>, &'static str> {
 /// Who calls, as a REST API, an HTTP API or a function URL tells it.
 fn credentials(gateway: &Value) -> Credentials {
     let authorizer = &gateway["authorizer"];
+    let (identity, iam) = (&gateway["identity"], &authorizer["iam"]);
     let signers = [
-        &gateway["identity"]["userArn"],
-        &authorizer["iam"]["userArn"],
+        (&identity["userArn"], &identity["cognitoIdentityId"]),
+        (&iam["userArn"], &iam["cognitoIdentity"]),
     ];
+    // Who has its credentials from an identity pool signs, and is no service.
+    let signers = signers.into_iter().filter(|(_, pool)| pool.is_null());
+    let mut signers = signers
+        .map(|(arn, _)| text(arn))
+        .filter(|arn| !arn.is_empty());
     let claims = [&authorizer["claims"], &authorizer["jwt"]["claims"]];
     let claims = claims.into_iter().find(|claims| claims.is_object());
     Credentials {
-        signer: signers
-            .into_iter()
-            .find_map(Value::as_str)
-            .map(str::to_owned),
+        signer: signers.next().map(str::to_owned),
         token: claims.map(|claims| Token {
             sub: text(&claims["sub"]).to_owned(),
-            scopes: names(&claims["scope"], &[' ']),
-            // `[admin editors]` from an HTTP API, `admin,editors` from a REST API.
-            groups: names(&claims["cognito:groups"], &[' ', ',', '[', ']']),
+            scopes: text(&claims["scope"])
+                .split(' ')
+                .map(str::to_owned)
+                .collect(),
+            groups: groups(&claims["cognito:groups"]),
         }),
     }
 }
 
-/// The names in a claim: an array of them, or a text with `separators` between.
-fn names(claim: &Value, separators: &[char]) -> Vec<String> {
-    let names = elements(claim)
-        .iter()
-        .flat_map(|names| text(names).split(separators));
-    names
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+/// The groups of a claim: `admin,editors` from a REST API, `[admin editors]` from an HTTP
+/// API.
+fn groups(claim: &Value) -> Vec<String> {
+    if let Some(groups) = claim.as_array() {
+        return groups.iter().map(|group| text(group).to_owned()).collect();
+    }
+    let groups = text(claim);
+    let listed = groups
+        .strip_prefix('[')
+        .and_then(|groups| groups.strip_suffix(']'));
+    let groups = match listed {
+        Some(groups) => groups.split(' '),
+        None => groups.split(','),
+    };
+    groups.map(str::to_owned).collect()
 }
 
 /// Where a request went: see [`Request::path`] and [`Request::mount`].

@@ -39,7 +39,7 @@ const TIME_TO_SAY_SO: Duration = Duration::from_millis(200);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service [default: *]"
+    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service [default: *, or none where the DynamoDB is not on this machine]"
 )]
 struct Options {
     /// The address to listen on
@@ -162,7 +162,11 @@ async fn run(options: Options) -> Result<(), String> {
         format!("cannot listen on {asked}: {error}; choose another --port, or 0 for a free one")
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let origins = env::var("ALLOWED_ORIGINS").unwrap_or_else(|_| "*".into());
+    let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
+    // Whose data it is, a page that happens to be open in the browser is not to ask for.
+    let is_elsewhere = !endpoint.is_empty() && !dynamodb::is_on_this_machine(&endpoint);
+    let origins = env::var("ALLOWED_ORIGINS");
+    let origins = origins.unwrap_or_else(|_| if is_elsewhere { "" } else { "*" }.into());
     let origins =
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
     let (store, kept) = open_store(&options).await?;

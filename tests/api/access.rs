@@ -28,7 +28,8 @@ fn request(operation: Operation) -> (&'static str, &'static str, u16) {
 
 /// The rows of README's table: what each request has in the columns after it.
 fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let (_, table) = README.split_once("| operation | scope |").unwrap();
+    let header = "| operation | scope | a service | an admin | a user, itself | a user, another |";
+    let (_, table) = README.split_once(header).unwrap();
     let rows = table
         .lines()
         .skip(2)
@@ -36,6 +37,7 @@ fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
     let rows = rows.map(|row| {
         let cells = row.trim_matches('|').split('|').map(str::trim);
         let mut cells: Vec<_> = cells.map(|cell| cell.trim_matches('`')).collect();
+        assert_eq!(cells.len(), 2 + EVERYONE.len(), "{row}");
         (cells.remove(0), cells)
     });
     rows.collect()
@@ -233,7 +235,9 @@ async fn a_token_without_the_scope_may_not_even_for_an_admin() {
             "users/readonly users/writer x",
             "",
         ];
-        for scopes in others.map(|scopes| scopes.replace(needed, "")) {
+        for scopes in others {
+            let scopes: Vec<_> = scopes.split(' ').filter(|scope| *scope != needed).collect();
+            let scopes = scopes.join(" ");
             for groups in ["", "admin"] {
                 let user_id = some_id();
                 let credentials = Credentials::token(&user_id, &scopes, groups);
@@ -398,4 +402,62 @@ async fn a_user_creates_itself_and_an_admin_whomever_it_likes() {
         .answer(&with_body(put, &ada()))
         .await
         .has_status(201);
+}
+
+#[tokio::test]
+async fn a_group_is_admin_by_its_whole_name_as_each_gateway_writes_groups() {
+    let service = in_mode("COGNITO").await;
+    for (groups, is_admin) in [
+        (json!("admin"), true),
+        (json!("editors,admin"), true),
+        (json!("[editors admin]"), true),
+        (json!(["editors", "admin"]), true),
+        (json!("Admin"), false),
+        (json!("x-admin,admins"), false),
+        (json!("ops[admin]"), false),
+        (json!("[ops,admin]"), false),
+        (json!(["ops,admin", "[admin]", 5, null]), false),
+        (json!({ "admin": true }), false),
+        (json!(null), false),
+    ] {
+        let credentials = Credentials::token(&some_id(), "users/read", "");
+        for (method, answer) in [("GET", "403"), ("HEAD", "403")] {
+            let mut list = event(Gateway::Rest, method, "/users", &credentials);
+            list["requestContext"]["authorizer"]["claims"]["cognito:groups"] = groups.clone();
+            let status = service.answer(&list).await.status;
+            let expected = if is_admin { "200" } else { answer };
+            assert_eq!(status.as_str(), expected, "{method} by {groups}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signature_of_an_identity_pool_or_of_nobody_is_none() {
+    let service = in_mode("IAM").await;
+    let list = |gateway| event(gateway, "GET", "/users", &Credentials::Signed);
+    let _ = service.answer(&list(Gateway::Rest)).await.has_status(200);
+    let _ = service.answer(&list(Gateway::Http)).await.has_status(200);
+    let mut of_a_pool = [list(Gateway::Rest), list(Gateway::Http)];
+    of_a_pool[0]["requestContext"]["identity"]["cognitoIdentityId"] = json!("eu-north-1:canary");
+    of_a_pool[1]["requestContext"]["authorizer"]["iam"]["cognitoIdentity"] =
+        json!({ "amr": ["authenticated"], "identityId": "canary", "identityPoolId": "x" });
+    let mut of_nobody = list(Gateway::Rest);
+    of_nobody["requestContext"]["identity"]["userArn"] = json!("");
+    for event in of_a_pool.iter().chain([&of_nobody]) {
+        let answer = service.answer(event).await;
+        let _ = answer.has_problem(401, "unauthenticated");
+    }
+}
+
+#[tokio::test]
+async fn beside_a_token_a_signature_makes_no_difference() {
+    let service = in_mode("IAM").await;
+    let credentials = Credentials::token(&some_id(), "users/read", "");
+    let mut both = event(Gateway::Rest, "GET", "/users", &credentials);
+    let signer = "arn:aws:iam::123456789012:user/canary";
+    both["requestContext"]["identity"]["userArn"] = json!(signer);
+    let _ = service
+        .answer(&both)
+        .await
+        .has_problem(403, "access_denied");
 }

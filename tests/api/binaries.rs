@@ -466,6 +466,12 @@ async fn in_a_dynamodb_elsewhere_nothing_is_made() {
     let service = Running::start(command).await;
     let (status, problem) = service.get("/users/1").await;
     assert_eq!((status, &problem["code"]), (500, &json!("internal_error")));
+    // And no page may ask for what is there, unless it is said which.
+    let headers = [("origin", "http://localhost:5173")];
+    let answer = service
+        .send(Method::GET, "/users", &headers, &Value::Null)
+        .await;
+    assert!(!answer.1.contains_key("access-control-allow-origin"));
     let client =
         aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await);
     assert_eq!(

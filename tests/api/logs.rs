@@ -94,6 +94,24 @@ async fn each_request_is_one_json_line_with_its_facts() {
 }
 
 #[tokio::test]
+async fn a_404_that_hides_another_user_is_told_from_one_of_nobody() {
+    let service = Service::start().await;
+    let mut hidden = rest_event("GET", "/users/canary-7");
+    let claims = json!({ "sub": "canary-8", "scope": "users/read" });
+    hidden["requestContext"]["authorizer"] = json!({ "claims": claims });
+    let events = [hidden, rest_event("GET", "/users/canary-7")];
+    let lines = lines_of(&service, None, &events).await;
+    for (line, cause) in lines
+        .iter()
+        .zip([json!("the user is another than the caller"), Value::Null])
+    {
+        let line = json(line);
+        assert_eq!(line["code"], "user_not_found");
+        assert_eq!(line["cause"], cause);
+    }
+}
+
+#[tokio::test]
 async fn a_failure_is_logged_once_with_its_cause_and_the_calls_it_took() {
     let service = Service::start().await;
     service.store().stop().await;
