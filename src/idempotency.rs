@@ -81,7 +81,7 @@ impl KeyedCreation {
         let asked = asked.map(UserId::as_str);
         Self {
             key: hash(&(caller, key.0)),
-            // With the key in it, which nobody can guess, it tells nothing of the body.
+            // With the key in it, which is random, it tells nothing of the body.
             fingerprint: hash(&(caller, key.0, asked, given)),
             now,
         }

@@ -293,12 +293,12 @@ impl UserStore {
             return self.delete_with_claim(emails, user_id, if_match).await;
         }
         let mut seen = None;
-        for _ in 0..MOST_ROUNDS {
+        let mut attempts = self.attempts();
+        for round in 0..MOST_ROUNDS {
             let precedent = match &seen {
                 None => Precedent::Version(if_match),
                 Some(stored) => Precedent::of(stored, if_match),
             };
-            let attempts = self.attempts();
             let mut expression = Expression::default();
             let condition = expression.deletable(precedent);
             let call = self.client.delete_item().table_name(&self.tables.users);
@@ -315,11 +315,13 @@ impl UserStore {
                     Err(Failure::Condition(None)) if attempts.may_have_written() => return Ok(()),
                     Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
                     Err(Failure::Condition(Some(stored))) => stored,
+                    Err(Failure::Conflict) if self.pause(round).await => continue,
                     Err(failure) => return Err(failure.into_error(DELETE)),
                 };
             if !if_match.allows(stored.version()) {
                 return Err(Error::VersionMismatch);
             }
+            attempts = self.attempts();
             seen = Some(stored);
         }
         Err(Failure::<Option<User>>::overtaken().into_error(DELETE))

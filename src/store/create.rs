@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 use serde_dynamo::{Item, from_item, to_item};
 
 use super::{
-    SAVE, UserStore,
+    MOST_ROUNDS, SAVE, UserStore,
     call::{Failure, failed_condition, in_time},
     claim::claim_free,
     number,
@@ -40,21 +40,25 @@ impl UserStore {
 
     async fn create_alone(&self, new: User) -> Result<User, Error> {
         let attempts = self.attempts();
-        let call = self.client.put_item().table_name(&self.tables.users);
-        let call = call.set_item(Some(Item::from(new.clone()).into()));
-        let call = call.condition_expression("attribute_not_exists(userId)");
-        let call = call.return_values_on_condition_check_failure(AllOld);
-        let call = call.customize().interceptor(attempts.clone()).send();
-        match in_time(self.deadline, call, failed_condition!(PutItemError)).await {
-            Ok(_) => Ok(new),
-            Err(Failure::Condition(Some(stored)))
-                if attempts.may_have_written() && stored == new =>
-            {
-                Ok(new)
+        for round in 0..MOST_ROUNDS {
+            let call = self.client.put_item().table_name(&self.tables.users);
+            let call = call.set_item(Some(Item::from(new.clone()).into()));
+            let call = call.condition_expression("attribute_not_exists(userId)");
+            let call = call.return_values_on_condition_check_failure(AllOld);
+            let call = call.customize().interceptor(attempts.clone()).send();
+            match in_time(self.deadline, call, failed_condition!(PutItemError)).await {
+                Ok(_) => return Ok(new),
+                Err(Failure::Condition(Some(stored)))
+                    if attempts.may_have_written() && stored == new =>
+                {
+                    return Ok(new);
+                }
+                Err(Failure::Condition(_)) => return Err(Error::taken(true, false)),
+                Err(Failure::Conflict) if self.pause(round).await => {}
+                Err(failure) => return Err(failure.into_error(SAVE)),
             }
-            Err(Failure::Condition(_)) => Err(Error::taken(true, false)),
-            Err(failure) => Err(failure.into_error(SAVE)),
         }
+        Err(Failure::<()>::Conflict.into_error(SAVE))
     }
 
     async fn create_together(

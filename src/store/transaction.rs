@@ -26,9 +26,12 @@ const MOST_CONFLICTS: u32 = 24;
 /// What is stored, as far as it is another than a transaction's condition asks.
 pub(super) type Found = Option<HashMap<String, AttributeValue>>;
 
+/// The reason of an action whose condition did not hold.
+const FAILED: &str = "ConditionalCheckFailed";
+
 /// Reasons of a cancellation after which the same transaction may be done.
 const REPEATABLE: [&str; 5] = [
-    "ConditionalCheckFailed",
+    FAILED,
     "None",
     "ProvisionedThroughputExceeded",
     "ThrottlingError",
@@ -57,13 +60,12 @@ impl UserStore {
             match failure {
                 Failure::Conflict => {}
                 Failure::Condition(reasons) => {
-                    let codes = reasons
-                        .iter()
-                        .map(|reason| reason.code().unwrap_or_default());
+                    // An action that could have been done has the code None, or none.
+                    let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
                     let codes: Vec<_> = codes.collect();
                     // Beside a conflict, what was found may be on its way out.
-                    let known = |code: &&str| ["None", "ConditionalCheckFailed"].contains(code);
-                    if codes.iter().all(known) {
+                    let known = |code: &&str| ["None", FAILED].contains(code);
+                    if codes.contains(&FAILED) && codes.iter().all(known) {
                         return Err(Failure::Condition(reasons.into_iter().map(found).collect()));
                     }
                     if !codes.iter().all(|code| REPEATABLE.contains(code)) {
@@ -109,7 +111,7 @@ fn cancelled(error: &TransactWriteItemsError) -> Option<Vec<CancellationReason>>
 }
 
 fn found(reason: CancellationReason) -> Option<Found> {
-    let failed = reason.code() == Some("ConditionalCheckFailed");
+    let failed = reason.code() == Some(FAILED);
     failed.then_some(reason.item)
 }
 

@@ -4,145 +4,83 @@ use lambda_http::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    emails::claims_are_those_of_the_users,
+    emails::{claims_are_those_of_the_users, users},
     harness::{Answer, Service, Setup, Through, ada, some_id},
     store_proxy::Side,
 };
 
-/// A write of one user, who is there before, made by this service or by another client,
-/// unless the write is to make it.
-struct Write {
-    name: &'static str,
-    before: Before,
-    method: Method,
-    headers: &'static [(&'static str, &'static str)],
-    /// What it changes of the user in the body that creates it; null leaves all out.
-    change: fn() -> Value,
-    /// The calls it makes.
-    calls: &'static [&'static str],
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Write {
+    Create,
+    CreateUnderKey,
+    CreateByPut,
+    Replace,
+    ReplaceRespelled,
+    ReplaceMoved,
+    Patch,
+    PatchMoved,
+    PatchMerged,
+    PatchMergedMoved,
+    Delete,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Before {
+/// Who has made the user that is written to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
     Nobody,
-    User,
-    UserOfAnotherClient,
+    Service,
+    AnotherClient,
 }
 
-fn writes() -> Vec<Write> {
-    let email = || json!({ "email": ada()["email"] });
-    let name = || json!({ "name": "A canary by another name" });
-    let metadata = || json!({ "metadata": { "a": 1 } });
-    let write = |name, before, method, change, calls| Write {
-        name,
-        before,
-        method,
-        headers: &[],
-        change,
-        calls,
-    };
-    let read_first: &[_] = &["GetItem", "TransactWriteItems"];
-    let then_moved: &[_] = &["UpdateItem", "TransactWriteItems"];
-    let transaction: &[_] = &["TransactWriteItems"];
-    let update: &[_] = &["UpdateItem"];
-    let under_a_key = Write {
-        headers: &[("idempotency-key", "canary")],
-        ..write(
-            "create under a key",
-            Before::Nobody,
-            Method::POST,
-            name,
-            transaction,
-        )
-    };
-    let put = Write {
-        headers: &[("if-none-match", "*")],
-        ..write(
-            "create by PUT",
-            Before::Nobody,
-            Method::PUT,
-            name,
-            transaction,
-        )
-    };
-    vec![
-        write("create", Before::Nobody, Method::POST, name, transaction),
-        under_a_key,
-        put,
-        write("replace", Before::User, Method::PUT, name, update),
-        write(
-            "replace, moved",
-            Before::User,
-            Method::PUT,
-            email,
-            then_moved,
-        ),
-        write("patch", Before::User, Method::PATCH, name, update),
-        write(
-            "patch, moved",
-            Before::User,
-            Method::PATCH,
-            email,
-            then_moved,
-        ),
-        write(
-            "patch, merged",
-            Before::User,
-            Method::PATCH,
-            metadata,
-            &["GetItem", "UpdateItem"],
-        ),
-        write(
-            "delete",
-            Before::User,
-            Method::DELETE,
-            || Value::Null,
-            read_first,
-        ),
-        write(
-            "replace another's",
-            Before::UserOfAnotherClient,
-            Method::PUT,
-            email,
-            then_moved,
-        ),
-        write(
-            "patch another's",
-            Before::UserOfAnotherClient,
-            Method::PATCH,
-            name,
-            then_moved,
-        ),
-        write(
-            "delete another's",
-            Before::UserOfAnotherClient,
-            Method::DELETE,
-            || Value::Null,
-            read_first,
-        ),
-    ]
-}
+/// Each write, its calls where an address is one user's, and those where it is shared.
+#[rustfmt::skip] // a table
+const WRITES: &[(Write, By, &[&str], &[&str])] = &[
+    (Write::Create, By::Nobody, &[TRANSACT], &[PUT]),
+    (Write::CreateUnderKey, By::Nobody, &[TRANSACT], &[TRANSACT]),
+    (Write::CreateByPut, By::Nobody, &[TRANSACT], &[PUT]),
+    (Write::Replace, By::Service, &[UPDATE], &[UPDATE]),
+    (Write::Replace, By::AnotherClient, &[UPDATE, TRANSACT], &[UPDATE]),
+    (Write::ReplaceRespelled, By::Service, &[UPDATE, UPDATE], &[UPDATE]),
+    (Write::ReplaceMoved, By::Service, &[UPDATE, TRANSACT], &[UPDATE]),
+    (Write::ReplaceMoved, By::AnotherClient, &[UPDATE, TRANSACT], &[UPDATE]),
+    (Write::Patch, By::Service, &[UPDATE], &[UPDATE]),
+    (Write::Patch, By::AnotherClient, &[UPDATE, TRANSACT], &[UPDATE]),
+    (Write::PatchMoved, By::Service, &[UPDATE, TRANSACT], &[UPDATE]),
+    (Write::PatchMerged, By::Service, &[GET, UPDATE], &[GET, UPDATE]),
+    (Write::PatchMerged, By::AnotherClient, &[GET, TRANSACT], &[GET, UPDATE]),
+    (Write::PatchMergedMoved, By::Service, &[GET, TRANSACT], &[GET, UPDATE]),
+    (Write::Delete, By::Service, &[GET, TRANSACT], &[DELETE]),
+    (Write::Delete, By::AnotherClient, &[GET, TRANSACT], &[DELETE]),
+];
+
+const GET: &str = "GetItem";
+const PUT: &str = "PutItem";
+const UPDATE: &str = "UpdateItem";
+const DELETE: &str = "DeleteItem";
+const TRANSACT: &str = "TransactWriteItems";
 
 /// A write of a user of its own, ready to be sent.
 struct Request<'a> {
     service: &'a Service,
     method: Method,
     path: String,
-    headers: Vec<(&'a str, &'a str)>,
-    body: String,
+    headers: Vec<(&'a str, String)>,
+    body: Value,
+    /// The address that the user has then.
+    email: String,
 }
 
 impl<'a> Request<'a> {
-    async fn new(service: &'a Service, write: &Write) -> Self {
-        let (user_id, mut user) = (some_id(), ada());
-        match write.before {
-            Before::Nobody => {}
-            Before::User => {
+    async fn new(service: &'a Service, write: Write, by: By) -> Self {
+        let (user_id, user) = (some_id(), ada());
+        match by {
+            By::Nobody => {}
+            By::Service => {
                 let mut user = user.clone();
                 user["userId"] = json!(user_id);
                 let _ = service.post("/users", &user).await.has_status(201);
             }
-            Before::UserOfAnotherClient => {
+            By::AnotherClient => {
                 let item = json!({
                     "userId": { "S": user_id },
                     "name": { "S": user["name"] },
@@ -151,88 +89,150 @@ impl<'a> Request<'a> {
                 service.put_item(item).await;
             }
         }
-        let change = (write.change)();
-        let body = match write.method {
-            Method::PATCH => change,
-            _ => {
-                for (field, value) in change.as_object().into_iter().flatten() {
-                    user[field] = value.clone();
-                }
-                if write.method == Method::POST {
-                    user["userId"] = json!(user_id);
-                }
-                user
-            }
+        let old = user["email"].as_str().unwrap();
+        let moves = [
+            Write::ReplaceMoved,
+            Write::PatchMoved,
+            Write::PatchMergedMoved,
+        ];
+        let email = if moves.contains(&write) {
+            ada()["email"].as_str().unwrap().to_owned()
+        } else if write == Write::ReplaceRespelled {
+            old.to_uppercase()
+        } else {
+            old.to_owned()
         };
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(write.headers.iter().map(|(name, value)| match *name {
-            "idempotency-key" => (*name, &*user_id.clone().leak()),
-            _ => (*name, *value),
-        }));
+        let name = "A canary by another name";
+        let whole = json!({ "name": name, "email": email });
+        let metadata = json!({ "a": 1 });
+        let (method, body) = match write {
+            Write::Create => {
+                let mut new = whole;
+                new["userId"] = json!(user_id);
+                (Method::POST, new)
+            }
+            // Without a `userId`, which would keep a second one away.
+            Write::CreateUnderKey => (Method::POST, whole),
+            Write::CreateByPut => (Method::PUT, whole),
+            Write::Replace | Write::ReplaceRespelled | Write::ReplaceMoved => (Method::PUT, whole),
+            Write::Patch => (Method::PATCH, json!({ "name": name })),
+            Write::PatchMoved => (Method::PATCH, json!({ "email": email })),
+            Write::PatchMerged => (Method::PATCH, json!({ "metadata": metadata })),
+            Write::PatchMergedMoved => (
+                Method::PATCH,
+                json!({ "email": email, "metadata": metadata }),
+            ),
+            Write::Delete => (Method::DELETE, Value::Null),
+        };
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        if write == Write::CreateUnderKey {
+            headers.push(("idempotency-key", user_id.clone()));
+        }
+        if write == Write::CreateByPut {
+            headers.push(("if-none-match", "*".to_owned()));
+        }
+        let path = match method {
+            Method::POST => "/users".to_owned(),
+            _ => format!("/users/{user_id}"),
+        };
         Self {
             service,
-            method: write.method.clone(),
-            path: match write.method {
-                Method::POST => "/users".to_owned(),
-                _ => format!("/users/{user_id}"),
-            },
+            method,
+            path,
             headers,
-            body: match write.method {
-                Method::DELETE => String::new(),
-                _ => body.to_string(),
-            },
+            body,
+            email,
         }
     }
 
     async fn send(&self) -> Answer {
-        let (method, body) = (self.method.clone(), self.body.clone());
+        let headers = self.headers.iter();
+        let headers: Vec<_> = headers
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let body = match self.body.is_null() {
+            true => String::new(),
+            false => self.body.to_string(),
+        };
         self.service
-            .send(method, &self.path, &self.headers, body)
+            .send(self.method.clone(), &self.path, &headers, body)
             .await
+    }
+}
+
+/// What the request is answered when it is sent again.
+fn status_of_the_repeat(write: Write, was_done: bool) -> u16 {
+    match (write, was_done) {
+        (Write::Create, true) => 409,
+        (Write::CreateByPut, true) => 412,
+        (Write::Create | Write::CreateByPut, false) | (Write::CreateUnderKey, _) => 201,
+        (Write::Delete, true) => 404,
+        (Write::Delete, false) => 204,
+        _ => 200,
     }
 }
 
 #[tokio::test]
 async fn a_crash_on_either_side_of_any_call_of_any_write_leaves_users_and_claims_consistent() {
-    let setup = Setup {
-        through: Some(Through::Lambda),
-        ..Setup::default()
-    };
-    let service = setup.start().await;
-    for write in writes() {
-        let undisturbed = Request::new(&service, &write).await;
-        service.store().take_calls();
-        let answer = undisturbed.send().await;
-        assert!(answer.status.is_success(), "{}: {answer:?}", write.name);
-        assert_eq!(service.store().take_calls(), write.calls, "{}", write.name);
-
-        for call in 1..=write.calls.len() {
-            for side in [Side::Before, Side::After] {
-                let at = format!("{}, {side:?} call {call}", write.name);
-                let request = Request::new(&service, &write).await;
-                service.store().hold_call(call.try_into().unwrap(), side);
-                tokio::select! {
-                    answer = request.send() => panic!("{at}: {answer:?}"),
-                    () = service.store().holds_call() => {}
+    for shared_emails in [false, true] {
+        let setup = Setup {
+            through: Some(Through::Lambda),
+            shared_emails,
+            ..Setup::default()
+        };
+        let service = setup.start().await;
+        for &(write, by, unique, shared) in WRITES {
+            let calls = if shared_emails { shared } else { unique };
+            let at = format!("{write:?} of a user by {by:?}");
+            let undisturbed = Request::new(&service, write, by).await;
+            service.store().take_calls();
+            let answer = undisturbed.send().await;
+            assert!(answer.status.is_success(), "{at}: {answer:?}");
+            assert_eq!(service.store().take_calls(), calls, "{at}");
+            for call in 1..=calls.len() {
+                for side in [Side::Before, Side::After] {
+                    let at = format!("{at}, {side:?} call {call} of {calls:?}");
+                    let was_done = call == calls.len() && side == Side::After;
+                    let request = Request::new(&service, write, by).await;
+                    crash(&request, call.try_into().unwrap(), side, &at).await;
+                    if !shared_emails {
+                        claims_are_those_of_the_users(&service).await;
+                    }
+                    repeat(&request, status_of_the_repeat(write, was_done), &at).await;
+                    if !shared_emails {
+                        claims_are_those_of_the_users(&service).await;
+                    }
                 }
-                service.kill_and_restart().await;
-                claims_are_those_of_the_users(&service).await;
-
-                // The client does not know, and sends it again.
-                let is_done = call == write.calls.len() && side == Side::After;
-                let again = request.send().await;
-                let status = match (&write.method, is_done) {
-                    (&Method::POST, true) if write.headers.is_empty() => 409,
-                    (&Method::POST, _) => 201,
-                    (&Method::PUT, true) if write.before == Before::Nobody => 412,
-                    (&Method::PUT, _) if write.before == Before::Nobody => 201,
-                    (&Method::DELETE, true) => 404,
-                    (&Method::DELETE, false) => 204,
-                    _ => 200,
-                };
-                assert_eq!(again.status.as_u16(), status, "{at}: {again:?}");
-                claims_are_those_of_the_users(&service).await;
             }
         }
+    }
+}
+
+/// Sends the request, and kills the function on one `side` of the `nth` call that it makes.
+async fn crash(request: &Request<'_>, nth: u32, side: Side, at: &str) {
+    let store = request.service.store();
+    store.hold_call(nth, side);
+    tokio::select! {
+        answer = request.send() => panic!("{at}: {answer:?}"),
+        () = store.holds_call() => {}
+    }
+    request.service.kill_and_restart().await;
+    store.go_on();
+}
+
+/// Sends the request again, as the client does that had no answer.
+async fn repeat(request: &Request<'_>, status: u16, at: &str) {
+    let answer = request.send().await;
+    assert_eq!(answer.status.as_u16(), status, "{at}: {answer:?}");
+    let users = users(request.service).await;
+    let users = users.values().filter(|user| user["email"] == request.email);
+    let users: Vec<_> = users.collect();
+    if request.method == Method::DELETE {
+        assert_eq!(users.len(), 0, "{at}");
+        return;
+    }
+    assert_eq!(users.len(), 1, "{at}");
+    if answer.status.is_success() {
+        assert_eq!(answer.json(), *users[0], "{at}");
     }
 }

@@ -23,7 +23,7 @@ async fn created(service: &Service, email: &str) -> String {
 }
 
 /// All users as they are stored, by `userId`.
-async fn users(service: &Service) -> BTreeMap<String, Value> {
+pub async fn users(service: &Service) -> BTreeMap<String, Value> {
     let mut users = BTreeMap::new();
     let mut path = "/users?limit=100&consistent=true".to_owned();
     loop {

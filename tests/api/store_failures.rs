@@ -272,10 +272,62 @@ async fn a_write_that_meets_a_transaction_is_made_again_and_counts_once() {
         .has_status(200);
     assert_eq!(patched.header("etag"), "\"2\"");
     assert_eq!(service.store().take_calls(), ["UpdateItem"; 3]);
-    // A transaction is made again, too.
-    service.store().conflict(1);
-    let _ = service.post("/users", &ada()).await.has_status(201);
-    assert_eq!(service.store().take_calls(), ["TransactWriteItems"; 2]);
+    // A transaction is made again, too, and what it found beside a conflict is not believed.
+    for reasons in [
+        &["TransactionConflict", "None"],
+        &["None", "TransactionConflict"],
+        &["ConditionalCheckFailed", "TransactionConflict"],
+        &["TransactionConflict", "ConditionalCheckFailed"],
+        &["None", "ThrottlingError"],
+        &["ProvisionedThroughputExceeded", "ConditionalCheckFailed"],
+        &[][..],
+    ] {
+        service.store().cancel(reasons);
+        let _ = service.post("/users", &ada()).await.has_status(201);
+        assert_eq!(service.store().take_calls(), ["TransactWriteItems"; 2]);
+    }
+    service
+        .store()
+        .cancel(&["None", "ItemCollectionSizeLimitExceeded"]);
+    let _ = service
+        .post("/users", &ada())
+        .await
+        .has_problem(500, "internal_error");
+}
+
+#[tokio::test]
+async fn where_emails_are_shared_a_write_that_meets_a_transaction_is_made_again_too() {
+    let service = sharing_emails().await;
+    for loses_the_first_answer in [false, true] {
+        // The answer is lost, and the repeat of it meets another's transaction.
+        let meet_a_transaction = || {
+            let _ = service.store().take_calls();
+            if loses_the_first_answer {
+                service.store().swallow_next_answer();
+                service.store().conflict(2);
+            } else {
+                service.store().conflict(1);
+            }
+        };
+        let calls = if loses_the_first_answer { 3 } else { 2 };
+        meet_a_transaction();
+        let created = service.post("/users", &ada()).await.has_status(201);
+        assert_eq!(service.store().take_calls(), vec!["PutItem"; calls]);
+        let path = format!("/users/{}", some_id());
+        let only_new = [("if-none-match", "*")];
+        meet_a_transaction();
+        let put = service
+            .send_json(Method::PUT, &path, &only_new, &ada())
+            .await;
+        let _ = put.has_status(201);
+        meet_a_transaction();
+        let _ = service.put(&path, &ada()).await.has_status(200);
+        for path in [&path, created.header("location")] {
+            meet_a_transaction();
+            let _ = service.delete(path).await.has_status(204);
+            assert_eq!(service.store().take_calls(), vec!["DeleteItem"; calls]);
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -37,6 +38,8 @@ struct Shared {
     is_throttling: AtomicBool,
     /// Counts down to the call that is in conflict; 0 is none.
     calls_to_conflict: AtomicU32,
+    /// Why the next transaction is cancelled, if it is.
+    cancels: Mutex<Option<&'static [&'static str]>>,
     /// The call that is held, counted down, and on which side of it.
     held_call: Mutex<Option<(u32, Side)>>,
     holds: Notify,
@@ -52,9 +55,10 @@ pub enum Side {
     After,
 }
 
+#[derive(Clone)]
 struct Call {
     operation: String,
-    body: serde_json::Value,
+    body: Value,
 }
 
 impl StoreProxy {
@@ -75,6 +79,7 @@ impl StoreProxy {
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
                 calls_to_conflict: AtomicU32::default(),
+                cancels: Mutex::default(),
                 held_call: Mutex::default(),
                 holds: Notify::new(),
                 connections: Mutex::default(),
@@ -118,7 +123,7 @@ impl StoreProxy {
     }
 
     /// What was asked in the calls since the last time this was asked.
-    pub fn take_bodies(&self) -> Vec<serde_json::Value> {
+    pub fn take_bodies(&self) -> Vec<Value> {
         self.shared
             .calls
             .lock()
@@ -150,20 +155,31 @@ impl StoreProxy {
         self.shared.is_throttling.store(true, SeqCst);
     }
 
-    /// Refuses the call that comes `nth` from now as DynamoDB does while a transaction
-    /// on the same item is under way, which an embedded one never reports.
+    /// Refuses the call that comes `nth` from now, of one item or of many, as DynamoDB
+    /// does while a transaction on one is under way, which an embedded one never reports.
     pub fn conflict(&self, nth: u32) {
         self.shared.calls_to_conflict.store(nth, SeqCst);
     }
 
-    /// Holds the call that comes `nth` from now for ever, on one side of it.
+    /// Holds the call that comes `nth` from now for ever, on one side of it, and from then
+    /// on takes calls and does nothing with them.
     pub fn hold_call(&self, nth: u32, side: Side) {
         *self.shared.held_call.lock().unwrap() = Some((nth, side));
+    }
+
+    /// Takes calls again.
+    pub fn go_on(&self) {
+        self.shared.is_hanging.store(false, SeqCst);
     }
 
     /// Waits until it holds that call.
     pub async fn holds_call(&self) {
         self.shared.holds.notified().await;
+    }
+
+    /// Cancels the next transaction, with a reason of each action.
+    pub fn cancel(&self, codes: &'static [&'static str]) {
+        *self.shared.cancels.lock().unwrap() = Some(codes);
     }
 
     /// Takes the next call and does nothing with it.
@@ -206,16 +222,40 @@ impl StoreProxy {
     }
 }
 
-/// What DynamoDB answers when there are too many calls.
-const THROTTLED: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: application/x-amz-json-1.0\r\ncontent-length: 113\r\n\r\n\
-    {\"__type\":\"com.amazonaws.dynamodb.v20120810#ThrottlingException\",\
-    \"message\":\"Rate of requests exceeds the limit.\"}";
+/// DynamoDB's answer that it does not do what it is asked.
+fn refusal(code: &str, mut body: Value) -> Vec<u8> {
+    body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
 
-const CONFLICT: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: application/x-amz-json-1.0\r\ncontent-length: 122\r\n\r\n\
-    {\"__type\":\"com.amazonaws.dynamodb.v20120810#TransactionConflictException\",\
-    \"message\":\"Transaction is ongoing for the item\"}";
+/// There are too many calls.
+fn throttled() -> Vec<u8> {
+    let message = "Rate of requests exceeds the limit.";
+    refusal("ThrottlingException", json!({ "message": message }))
+}
+
+/// A transaction on the item of the call is under way.
+fn conflict() -> Vec<u8> {
+    let message = "Transaction is ongoing for the item";
+    refusal(
+        "TransactionConflictException",
+        json!({ "message": message }),
+    )
+}
+
+/// A transaction is cancelled, for a reason of each action.
+fn cancelled(codes: &[&str]) -> Vec<u8> {
+    let reasons: Vec<_> = codes.iter().map(|code| json!({ "Code": code })).collect();
+    let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
+    let body = json!({ "message": message, "CancellationReasons": reasons });
+    refusal("TransactionCanceledException", body)
+}
 
 async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let upstream = TcpStream::connect(&shared.upstream).await?;
@@ -224,7 +264,8 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let (mut from_upstream, mut to_upstream) = upstream.into_split();
     let holds_answer = Mutex::new(false);
     let calls = async {
-        while let Some(call) = read_call(&mut from_client, &shared).await? {
+        while let Some((call, bytes)) = read_call(&mut from_client).await? {
+            shared.calls.lock().unwrap().push(call.clone());
             if shared.hang_next_call.swap(false, SeqCst) || shared.is_hanging.load(SeqCst) {
                 std::future::pending::<()>().await;
             }
@@ -236,12 +277,21 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let left = shared
                 .calls_to_conflict
                 .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
-            if left == Ok(1) {
-                to_client.lock().await.write_all(CONFLICT).await?;
-            } else if shared.is_throttling.load(SeqCst) {
-                to_client.lock().await.write_all(THROTTLED).await?;
-            } else {
-                to_upstream.write_all(&call).await?;
+            let actions = call.body["TransactItems"].as_array();
+            let cancels = actions.and_then(|_| shared.cancels.lock().unwrap().take());
+            let refusal = match (left, actions) {
+                _ if cancels.is_some() => cancels.map(cancelled),
+                (Ok(1), None) => Some(conflict()),
+                (Ok(1), Some(actions)) => {
+                    let mut codes = vec!["None"; actions.len()];
+                    codes[0] = "TransactionConflict";
+                    Some(cancelled(&codes))
+                }
+                _ => shared.is_throttling.load(SeqCst).then(throttled),
+            };
+            match refusal {
+                Some(refusal) => to_client.lock().await.write_all(&refusal).await?,
+                None => to_upstream.write_all(&bytes).await?,
             }
         }
         io::Result::Ok(())
@@ -288,17 +338,14 @@ impl Shared {
     }
 
     async fn hold(&self) {
+        self.is_hanging.store(true, SeqCst);
         self.holds.notify_one();
         std::future::pending::<()>().await;
     }
 }
 
-/// The bytes of one HTTP/1.1 request with a `Content-Length`; notes its
-/// operation. `None` at the end.
-async fn read_call(
-    from: &mut (impl AsyncReadExt + Unpin),
-    shared: &Shared,
-) -> io::Result<Option<Vec<u8>>> {
+/// One HTTP/1.1 request with a `Content-Length`, and its bytes. `None` at the end.
+async fn read_call(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<(Call, Vec<u8>)>> {
     let mut request = Vec::new();
     let head = loop {
         if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -324,6 +371,5 @@ async fn read_call(
     let operation = field("x-amz-target").unwrap_or_default();
     let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&request[head..head + length]).unwrap_or_default();
-    shared.calls.lock().unwrap().push(Call { operation, body });
-    Ok(Some(request))
+    Ok(Some((Call { operation, body }, request)))
 }
