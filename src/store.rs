@@ -13,6 +13,8 @@
 
 mod call;
 mod claim;
+#[cfg(feature = "local")]
+mod claim_emails;
 mod create;
 mod expression;
 #[cfg(feature = "local")]
@@ -39,7 +41,8 @@ use aws_smithy_http_client::tls;
 use serde_dynamo::Item;
 use tokio::time::Instant;
 
-pub use self::claim::{Claim, Claimed};
+#[cfg(feature = "local")]
+pub use self::claim_emails::{Claim, Claimed};
 use self::{
     call::{Attempts, Failure, failed_condition, in_time, no_condition},
     claim::{Holding, Refusal},

@@ -5,10 +5,8 @@
 //! Users from before have no claim, and no `version` either: their next write claims
 //! for them.
 
-use std::collections::{BTreeSet, HashMap};
-
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put,
+    ConditionCheck, Delete, Put,
     ReturnValuesOnConditionCheckFailure::AllOld,
     TransactWriteItem, Update,
     builders::{PutBuilder, TransactWriteItemBuilder},
@@ -25,7 +23,6 @@ use super::{
 };
 use crate::{
     error::Error,
-    page::{Cursor, Limit},
     precondition::IfMatch,
     request::invalid_parameter,
     user::{Attributes, EmailKey, Timestamp, User, UserId},
@@ -33,41 +30,6 @@ use crate::{
 
 /// How often a lookup looks again where the address has just moved.
 const MOST_LOOKS: usize = 8;
-
-/// A claim on an email address: who has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    email: String,
-    user_id: String,
-}
-
-impl Claim {
-    fn read(item: HashMap<String, AttributeValue>) -> Option<Self> {
-        let item = user(item);
-        let email = item.text("email")?.to_owned();
-        let user_id = item.user_id().to_owned();
-        Some(Self { email, user_id })
-    }
-
-    /// Whether `user` is the one who has the address.
-    fn is_of(&self, user: &User) -> bool {
-        user.user_id() == self.user_id
-            && EmailKey::of_user(user).is_some_and(|email| email.as_str() == self.email)
-    }
-}
-
-/// Who has a user's email address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claimed {
-    /// The user, since just now.
-    Now,
-    /// The user, since before.
-    Before,
-    /// Another user, with this `userId`.
-    ByAnother(String),
-    /// Nobody: the user has none, or is gone.
-    Nothing,
-}
 
 /// Whose the address is that a user leaves: two users from before can have one, and
 /// one of them a claim on it.
@@ -145,174 +107,6 @@ impl UserStore {
             }
         }
         Err(Error::UserNotFound)
-    }
-
-    /// Which of at most 100 `users` have a claim on their address, as far as one call
-    /// tells.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn have_claims(&self, users: &[User]) -> Result<Vec<bool>, Error> {
-        let addresses = users.iter().map(EmailKey::of_user);
-        let addresses: Vec<_> = addresses.collect();
-        let keys: BTreeSet<_> = addresses.iter().flatten().map(EmailKey::as_str).collect();
-        let Some(emails) = self.tables.emails.as_deref().filter(|_| !keys.is_empty()) else {
-            return Ok(vec![false; users.len()]);
-        };
-        let keys = keys
-            .into_iter()
-            .map(|key| HashMap::from([("email".into(), string(key))]));
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
-        let keys = keys.consistent_read(true).build();
-        let keys = keys.expect("every request names its keys");
-        let call = self.client.batch_get_item().request_items(emails, keys);
-        let call = call.customize().interceptor(self.attempts()).send();
-        let output = in_time(self.deadline, call, no_condition).await;
-        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let claims = output.responses.unwrap_or_default().remove(emails);
-        let claims = claims.unwrap_or_default().into_iter();
-        let claims: Vec<_> = claims.filter_map(Claim::read).collect();
-        let claimed = users
-            .iter()
-            .map(|user| claims.iter().any(|claim| claim.is_of(user)));
-        Ok(claimed.collect())
-    }
-
-    /// At most 100 claims: those after `cursor`, or the first; and where to go on.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn claims(
-        &self,
-        cursor: Option<&Cursor>,
-    ) -> Result<(Vec<Claim>, Option<Cursor>), Error> {
-        let Some(emails) = &self.tables.emails else {
-            return Ok((Vec::new(), None));
-        };
-        let start = cursor.map(|cursor| HashMap::from([("email".into(), string(cursor.key()))]));
-        let call = self.client.scan().table_name(emails);
-        let call = call.limit(Limit::MOST.get().into()).consistent_read(true);
-        let call = call.set_exclusive_start_key(start).customize();
-        let call = call.interceptor(self.attempts()).send();
-        let output = in_time(self.deadline, call, no_condition).await;
-        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let next = output.last_evaluated_key.map(user);
-        let next = next.and_then(|last| Some(Cursor::after(last.text("email")?.to_owned())));
-        let claims = output.items.unwrap_or_default().into_iter();
-        Ok((claims.filter_map(Claim::read).collect(), next))
-    }
-
-    /// Those of at most 100 `claims` whose user, as far as one call tells, is gone or has
-    /// another address.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn left_over(&self, claims: Vec<Claim>) -> Result<Vec<Claim>, Error> {
-        let users: BTreeSet<_> = claims.iter().map(|claim| &*claim.user_id).collect();
-        if users.is_empty() {
-            return Ok(claims);
-        }
-        let keys = users
-            .into_iter()
-            .map(|user_id| HashMap::from([("userId".into(), string(user_id))]));
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
-        let keys = keys.projection_expression("userId, email");
-        let keys = keys.consistent_read(true).build();
-        let keys = keys.expect("every request names its keys");
-        let call = self.client.batch_get_item();
-        let call = call.request_items(&self.tables.users, keys).customize();
-        let call = call.interceptor(self.attempts()).send();
-        let output = in_time(self.deadline, call, no_condition).await;
-        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let users = output.responses.unwrap_or_default();
-        let users: HashMap<_, _> = users
-            .into_values()
-            .flatten()
-            .map(user)
-            .map(|user| (user.user_id().to_owned(), user))
-            .collect();
-        let is_left_over = |claim: &Claim| {
-            let user = users.get(&claim.user_id);
-            !user.is_some_and(|user| claim.is_of(user))
-        };
-        Ok(claims.into_iter().filter(is_left_over).collect())
-    }
-
-    /// Gives up a claim whose user is gone or has another address, and tells whether it
-    /// was one.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn give_up(&self, claim: &Claim) -> Result<bool, Error> {
-        let Some(emails) = &self.tables.emails else {
-            return Ok(false);
-        };
-        let Ok(user_id) = UserId::for_lookup(claim.user_id.clone()) else {
-            return Ok(false);
-        };
-        let mut expression = Expression::default();
-        let condition = match self.get(&user_id, true).await {
-            Ok(user) if claim.is_of(&user) => return Ok(false),
-            Ok(user) => expression.unchanged(&user),
-            Err(Error::UserNotFound) => expression.absent(),
-            Err(error) => return Err(error),
-        };
-        let (names, values) = expression.into_parts();
-        let check = ConditionCheck::builder().table_name(&self.tables.users);
-        let check = check.key("userId", string(user_id.as_str()));
-        let check = check.condition_expression(condition);
-        let check = check.set_expression_attribute_names(Some(names));
-        let check = check.set_expression_attribute_values(values);
-        let check = action(check.build(), TransactWriteItemBuilder::condition_check);
-        let release = release(emails, &claim.email, user_id.as_str());
-        match self.transact(vec![check, release]).await {
-            Ok(()) => Ok(true),
-            // Either has been written to since.
-            Err(Failure::Condition(_)) => Ok(false),
-            Err(failure) => Err(failure.into_error(SAVE)),
-        }
-    }
-
-    /// Claims for a user who may be from before, where nobody has the address.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn claim_for(&self, user: &User) -> Result<Claimed, Error> {
-        let Some(emails) = &self.tables.emails else {
-            return Ok(Claimed::Nothing);
-        };
-        let mut user = user.clone();
-        for _ in 0..MOST_ROUNDS {
-            let (Some(email), Some(as_stored)) = (EmailKey::of_user(&user), user.text("email"))
-            else {
-                return Ok(Claimed::Nothing);
-            };
-            let check = ConditionCheck::builder().table_name(&self.tables.users);
-            let check = check.key("userId", string(user.user_id()));
-            let check = check.condition_expression("email = :email");
-            let check = check.expression_attribute_values(":email", string(as_stored));
-            let check = check.return_values_on_condition_check_failure(AllOld);
-            let check = action(check.build(), TransactWriteItemBuilder::condition_check);
-            let claim = claim_free(emails, &email, user.user_id());
-            match self.transact(vec![check, claim]).await {
-                Ok(()) => return Ok(Claimed::Now),
-                Err(Failure::Condition(found)) => match found.as_slice() {
-                    [Some(Some(changed)), ..] => user = super::user(changed.clone()),
-                    [Some(None), ..] => return Ok(Claimed::Nothing),
-                    [_, Some(Some(claim))] => {
-                        let owner = User::from(Item::from(claim.clone()));
-                        return Ok(if owner.user_id() == user.user_id() {
-                            Claimed::Before
-                        } else {
-                            Claimed::ByAnother(owner.user_id().to_owned())
-                        });
-                    }
-                    _ => {}
-                },
-                Err(failure) => return Err(failure.into_error(SAVE)),
-            }
-        }
-        Err(Failure::<Option<User>>::overtaken().into_error(SAVE))
     }
 
     /// Makes `attributes` of `stored`, which is unchanged since, and moves its claim,
@@ -434,7 +228,7 @@ fn claim_or_keep(emails: &str, email: &EmailKey, user_id: &str) -> TransactWrite
 }
 
 /// Gives up the user's claim on `email`, if there is one.
-fn release(emails: &str, email: &str, user_id: &str) -> TransactWriteItem {
+pub(super) fn release(emails: &str, email: &str, user_id: &str) -> TransactWriteItem {
     let delete = Delete::builder().table_name(emails);
     let delete = delete.key("email", string(email));
     let delete = delete.condition_expression(FREE_OR_OWN);

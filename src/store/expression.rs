@@ -73,6 +73,7 @@ impl Expression {
     }
 
     /// There is no such user.
+    #[cfg(feature = "local")]
     pub(super) fn absent(&mut self) -> String {
         let user_id = self.name("userId");
         format!("attribute_not_exists({user_id})")
