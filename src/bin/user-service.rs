@@ -60,12 +60,12 @@ struct Options {
     /// The table of claims on email addresses
     #[arg(long, value_name = "NAME", default_value = "UserEmails", value_parser = table_name)]
     emails_table: String,
-    /// Whether at most one user has an email address; off, users may share one
-    #[arg(long, value_name = "ON|OFF", default_value = "on")]
-    unique_emails: Switch,
     /// The table of idempotency keys
     #[arg(long, value_name = "NAME", default_value = "UserIdempotencyKeys", value_parser = table_name)]
     idempotency_table: String,
+    /// Whether at most one user has an email address; off, users may share one
+    #[arg(long, value_name = "ON|OFF", default_value = "on")]
+    unique_emails: Switch,
     /// Answer as if this user called: its `sub`, and groups such as `admin`
     ///
     /// Without it, everything is allowed, as it is to a service that signs its requests. A

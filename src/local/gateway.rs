@@ -125,7 +125,10 @@ where
             let named = parts.headers.remove(LOCAL_CALLER);
             let caller = match named.map(|named| named.to_str().unwrap_or_default().parse()) {
                 Some(Ok(named)) => Some(named),
-                Some(Err(message)) => return gateway_error(StatusCode::BAD_REQUEST, message),
+                Some(Err(message)) => {
+                    let message = format!("{LOCAL_CALLER} {message}");
+                    return gateway_error(StatusCode::BAD_REQUEST, &message);
+                }
                 None => caller,
             };
             let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
