@@ -254,6 +254,9 @@ impl Caller {
         };
         match verdict {
             Verdict::Allowed => Ok(()),
+            Verdict::Denied if operation == Operation::Create => Err(Error::AccessDenied(
+                "You may create only the user whose userId is your sub; leave userId out",
+            )),
             Verdict::Denied => Err(Error::AccessDenied(
                 "This is for admins; you may act on the user whose userId is your sub",
             )),
@@ -276,7 +279,9 @@ impl Caller {
                 let asked = asked.as_ref().unwrap_or(own);
                 self.may(Operation::Create, Some(asked))?;
                 UserId::for_creation(own.as_str().to_owned()).map_err(|_| {
-                    Error::AccessDenied("Your sub is none that a new user can have for its userId")
+                    Error::AccessDenied(
+                        "Your sub cannot be a userId: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -",
+                    )
                 })
             }
             Self::Anyone | Self::Service(_) | Self::User { is_admin: true, .. } => {

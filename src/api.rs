@@ -91,7 +91,9 @@ impl Api {
             Route::FindUser(email) => find_user(request, store, &email).await,
             Route::CreateUser => self.create_user(request, store, &caller).await,
             Route::GetUser(user_id) => get_user(request, store, &user_id).await,
-            Route::ReplaceUser(user_id) => self.replace_user(request, store, user_id).await,
+            Route::ReplaceUser(user_id) => {
+                self.replace_user(request, store, &caller, user_id).await
+            }
             Route::PatchUser(user_id) => self.patch_user(request, store, &user_id).await,
             Route::DeleteUser(user_id) => delete_user(request, store, &user_id).await,
             Route::Options(methods) => Ok(response::options(methods)),
@@ -120,13 +122,14 @@ impl Api {
         &self,
         request: &Request,
         store: &UserStore,
+        caller: &Caller,
         user_id: UserId,
     ) -> Result<Response, Error> {
         let if_match = IfMatch::read(&request.headers)?;
         match IfNoneMatch::read(&request.headers)? {
             IfNoneMatch::Absent => {}
             IfNoneMatch::Any => {
-                return self.create_user_at(request, store, user_id).await;
+                return self.create_user_at(request, store, caller, user_id).await;
             }
             IfNoneMatch::NoneOf(_) => {
                 let message = "of a PUT must be *, which creates the user";
@@ -160,6 +163,7 @@ impl Api {
         &self,
         request: &Request,
         store: &UserStore,
+        caller: &Caller,
         user_id: UserId,
     ) -> Result<Response, Error> {
         if request.headers.contains_key(IF_MATCH) {
@@ -172,6 +176,7 @@ impl Api {
         let user_id = UserId::for_creation(user_id.as_str().to_owned())
             .map_err(|message| invalid_parameter("userId", message))?;
         let input = UserInput::for_replacement(request.json()?, &user_id)?;
+        let user_id = caller.user_id_to_create(Some(user_id))?;
         let user = User::new(&user_id, input, self.now());
         match store.create(user, None).await {
             Ok(user) => Ok(response::created(&user, request)),

@@ -118,6 +118,7 @@ fn is_json(content_type: &[u8]) -> bool {
     };
     media_type.type_() == mime::APPLICATION
         && (media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON))
+        && media_type.subtype() != "json-patch" // RFC 6902: operations, and no user
         && media_type
             .get_param(mime::CHARSET)
             .is_none_or(|charset| charset == mime::UTF_8)

@@ -49,16 +49,16 @@ struct Options {
     #[arg(long, default_value_t = 3000)]
     port: u16,
     /// Keep the users in this file; without it they are gone when this stops
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     data: Option<PathBuf>,
     /// Leave out the sample user that a new store begins with
     #[arg(long)]
     no_sample: bool,
     /// The table of users
-    #[arg(long, value_name = "NAME", default_value = "UserData", value_parser = table_name)]
+    #[arg(long, value_name = "NAME", default_value = "UserData", value_parser = table_name, global = true)]
     table: String,
     /// The table of claims on email addresses
-    #[arg(long, value_name = "NAME", default_value = "UserEmails", value_parser = table_name)]
+    #[arg(long, value_name = "NAME", default_value = "UserEmails", value_parser = table_name, global = true)]
     emails_table: String,
     /// The table of idempotency keys
     #[arg(long, value_name = "NAME", default_value = "UserIdempotencyKeys", value_parser = table_name)]
@@ -82,13 +82,15 @@ enum Command {
     ///
     /// It walks the table of users in AWS (as your AWS configuration says), at
     /// AWS_ENDPOINT_URL_DYNAMODB, or in the file of --data, and claims for each user whose
-    /// address nobody has, and gives up the claims of users who are gone or have another
-    /// address. It can run while the service does, and again after it was stopped. Users who
-    /// share an address are told, and left as they are.
+    /// address nobody has claimed. It can run while the service does, and again after it was
+    /// stopped. Users who share an address are listed, and left as they are.
     ClaimEmails {
         /// Claims a second, at most
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         rate: u32,
+        /// Give up the claims of users who are gone or have another address, too
+        #[arg(long)]
+        give_up_left_over: bool,
     },
 }
 
@@ -127,7 +129,10 @@ async fn main() -> ExitCode {
     log::init(log::Format::of_standard_error(), filter.as_deref());
     let ended = match options.command {
         None => run(options).await,
-        Some(Command::ClaimEmails { rate }) => claim(&options, rate).await,
+        Some(Command::ClaimEmails {
+            rate,
+            give_up_left_over,
+        }) => claim(&options, rate, give_up_left_over).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -138,11 +143,16 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn claim(options: &Options, rate: u32) -> Result<(), String> {
+async fn claim(options: &Options, rate: u32, gives_up: bool) -> Result<(), String> {
     if options.unique_emails == Switch::Off {
         return Err(String::from(
             "without unique emails there is nothing to claim",
         ));
+    }
+    if let Some(file) = &options.data
+        && !file.exists()
+    {
+        return Err(format!("{}: there is no such file", file.display()));
     }
     let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
     let store = if endpoint.is_empty() && options.data.is_none() {
@@ -152,7 +162,7 @@ async fn claim(options: &Options, rate: u32) -> Result<(), String> {
     } else {
         open_store(options).await?.0
     };
-    say(&claim_emails(&store, rate).await?.text());
+    say(&claim_emails(&store, rate, gives_up).await?.text());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `user-service claim-emails`: claims for users from before, whose email addresses
-//! nobody has claimed, and gives up claims that are left over from a time when nobody
-//! kept them.
+//! nobody has claimed, and finds claims that are left over from a time when nobody kept
+//! them.
 
 use std::{fmt::Write, time::Duration};
 
@@ -20,7 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What was found, and done.
 #[derive(Debug, Default)]
 pub struct Report {
-    given_up: u64,
+    left_over: u64,
+    given_up: bool,
     users: u64,
     claimed: u64,
     before: u64,
@@ -29,21 +30,23 @@ pub struct Report {
     shared: Vec<(String, String)>,
 }
 
-/// Gives up the claims whose user is gone or has another address, then walks the table of
-/// users and claims for each who has an address that nobody has: `rate` of both together
-/// a second at most. It can run while the service does, and again after
-/// it was stopped anywhere: a user who has a claim keeps it.
+/// Finds the claims whose user is gone or has another address, and gives them up where
+/// that is asked for: in the wrong table of users, every claim is one. Then walks the table
+/// of users and claims for each who has an address that nobody has: `rate` of both together
+/// a second at most. It can run while the service does, and again after it was stopped
+/// anywhere: a user who has a claim keeps it.
 ///
 /// # Errors
 /// Why the table was not walked to its end, as a sentence.
-pub async fn claim_emails(store: &UserStore, rate: u32) -> Result<Report, String> {
+pub async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, String> {
     let bar = ProgressBar::new(store.count_about().await.unwrap_or_default());
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} users, about {eta} to go");
     bar.set_style(style.map_err(|error| error.to_string())?);
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut report = Report {
-        given_up: give_up_left_over(store, &mut pace).await?,
+        left_over: left_over(store, &mut pace, gives_up).await?,
+        given_up: gives_up,
         ..Report::default()
     };
     let mut cursor = None;
@@ -66,18 +69,22 @@ pub async fn claim_emails(store: &UserStore, rate: u32) -> Result<Report, String
     }
 }
 
-async fn give_up_left_over(store: &UserStore, pace: &mut Interval) -> Result<u64, String> {
-    let mut given_up = 0;
+async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Result<u64, String> {
+    let mut left_over = 0;
     let mut cursor = None;
     loop {
         let (claims, next) = again(|| store.claims(cursor.as_ref())).await?;
         for claim in again(|| store.left_over(claims.clone())).await? {
-            pace.tick().await;
-            given_up += u64::from(again(|| store.give_up(&claim)).await?);
+            if gives_up {
+                pace.tick().await;
+                left_over += u64::from(again(|| store.give_up(&claim)).await?);
+            } else {
+                left_over += 1;
+            }
         }
         cursor = next;
         if cursor.is_none() {
-            return Ok(given_up);
+            return Ok(left_over);
         }
     }
 }
@@ -125,6 +132,7 @@ impl Report {
     /// What to tell the person who has run it.
     pub fn text(&self) -> String {
         let Self {
+            left_over,
             given_up,
             users,
             claimed,
@@ -133,8 +141,22 @@ impl Report {
             shared,
         } = self;
         let mut text = String::new();
-        if *given_up > 0 {
-            let _ = writeln!(text, "{given_up} claims were left over, and are given up.");
+        match (left_over, given_up) {
+            (0, _) => {}
+            (claims, true) => {
+                let _ = writeln!(
+                    text,
+                    "Claims that were left over, and are given up: {claims}."
+                );
+            }
+            (claims, false) => {
+                let _ = writeln!(
+                    text,
+                    "Claims that are left over, of users who are gone or have another address: \
+                     {claims}. If this is the right table of users, --give-up-left-over gives \
+                     them up."
+                );
+            }
         }
         let _ = write!(
             text,
@@ -147,7 +169,7 @@ impl Report {
         }
         if !shared.is_empty() {
             text.push_str(
-                "\nThese are left as they are; give one of each two another address, or delete it.",
+                "\nThese are left as they are; give one user of each pair another address, or delete that user.",
             );
         }
         text

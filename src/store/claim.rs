@@ -88,6 +88,7 @@ impl UserStore {
             let message = "finds nobody here, where users may share one; UNIQUE_EMAILS is off";
             return Err(invalid_parameter("email", message));
         };
+        let mut seen = None;
         for _ in 0..MOST_LOOKS {
             let call = self.client.get_item().table_name(&**emails);
             let call = call
@@ -101,8 +102,10 @@ impl UserStore {
             let owner = UserId::for_lookup(owner).map_err(|_| Error::UserNotFound)?;
             match self.get(&owner, true).await {
                 Ok(user) if EmailKey::of_user(&user).as_ref() == Some(email) => return Ok(user),
+                // The claim is left over.
+                Ok(_) | Err(Error::UserNotFound) if seen.as_ref() == Some(&owner) => break,
                 // It has moved between the two calls.
-                Ok(_) | Err(Error::UserNotFound) => {}
+                Ok(_) | Err(Error::UserNotFound) => seen = Some(owner),
                 Err(error) => return Err(error),
             }
         }

@@ -586,3 +586,36 @@ async fn the_lambda_binary_links_none_of_the_embedded_store() {
         "{local}"
     );
 }
+
+#[tokio::test]
+async fn claims_are_made_in_a_file_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.db");
+    let arguments = ["claim-emails", "--data", file.to_str().unwrap()];
+    let refused = output(user_service(&arguments)).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(one_line(&refused).ends_with("there is no such file\n"));
+    assert!(!file.exists());
+
+    let mut service =
+        Running::start(user_service(&["--port", "0", arguments[1], arguments[2]])).await;
+    assert_eq!(service.signal("-KILL").await, None);
+    let claimed = output(user_service(&arguments)).await;
+    assert_eq!(claimed.status.code(), Some(0));
+    let text = String::from_utf8(claimed.stdout).unwrap();
+    assert!(
+        text.starts_with("1 users: 0 claimed now, 1 before"),
+        "{text}"
+    );
+    // In another table of users, the claims are left over, and left alone.
+    let other = [&arguments[..], &["--table", "Others"]].concat();
+    let other = output(user_service(&other)).await;
+    let text = String::from_utf8(other.stdout).unwrap();
+    assert!(text.contains("--give-up-left-over gives them up"), "{text}");
+    let claimed = output(user_service(&arguments)).await;
+    let text = String::from_utf8(claimed.stdout).unwrap();
+    assert!(
+        text.starts_with("1 users: 0 claimed now, 1 before"),
+        "{text}"
+    );
+}

@@ -387,3 +387,14 @@ async fn an_email_that_can_be_none_or_comes_with_a_user_id_is_400() {
     let _ = known.has_status(304);
     let _ = service.delete(&path).await.has_status(204);
 }
+
+#[tokio::test]
+async fn a_claim_that_is_left_over_finds_nobody_and_is_not_looked_at_for_long() {
+    let service = Service::start().await;
+    let email = some_email();
+    service.put_claim(&email, &some_id()).await;
+    service.store().take_calls();
+    let lookup = service.get(&format!("/users?email={email}")).await;
+    let _ = lookup.has_problem(404, "user_not_found");
+    assert_eq!(service.store().take_calls(), ["GetItem"; 4]);
+}

@@ -243,3 +243,17 @@ async fn a_patch_whose_answer_was_lost_is_the_success_it_was() {
         (json!(2), json!("C canary"))
     );
 }
+
+#[tokio::test]
+async fn a_json_patch_is_not_a_merge_patch() {
+    let service = Service::start().await;
+    let (_, path) = grown_up(&service).await;
+    let headers = [("content-type", "application/json-patch+json")];
+    for body in [
+        r#"{"name":"A canary"}"#,
+        r#"[{"op":"remove","path":"/phone"}]"#,
+    ] {
+        let refused = service.send(Method::PATCH, &path, &headers, body).await;
+        let _ = refused.has_problem(415, "unsupported_media_type");
+    }
+}

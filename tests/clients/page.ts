@@ -61,6 +61,7 @@ assert.equal(read.status, "200");
 assert.match(read.body, new RegExp(`"userId": "${userId}"`));
 const list = await tryOut(page, "findUsers", { parameters: { limit: "100" } });
 assert.equal(list.status, "200");
+assert.match(list.body, /"items"/);
 assert.match(list.body, new RegExp(`"userId": "${userId}"`));
 assert.equal((await tryOut(page, "replaceUser", { parameters, body: replacement })).status, "200");
 assert.equal((await tryOut(page, "deleteUser", { parameters })).status, "204");
