@@ -73,6 +73,8 @@ impl KeyedCreation {
         input: &UserInput,
         now: Timestamp,
     ) -> Self {
+        // A change of what stands here, or of its order, makes a retry that comes during the
+        // deployment of it another request.
         let attributes = input.clone().into_attributes();
         let given = attributes
             .iter()

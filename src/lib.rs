@@ -4,7 +4,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! API Gateway ───► event ──► Api::handle ──► Resource, Route ──► UserStore ──► DynamoDB
+//! API Gateway ───► event ──► Api::handle ──► Route, Caller ──► UserStore ──► DynamoDB
 //! local gateway ──► (same)        │                                  │
 //!                                 └──────────── response ◄── User or Error
 //! ```

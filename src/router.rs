@@ -14,7 +14,7 @@ use crate::{
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
-    /// `/users`: all of them, or the one that `?userId=` names.
+    /// `/users`: all of them, or the one that `?userId=` or `?email=` names.
     Users,
     /// `/users/{userId}`, still percent-encoded.
     User(&'a str),
@@ -88,7 +88,7 @@ impl<'a> Resource<'a> {
 /// An operation, with the user it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `GET /users` without a `userId`.
+    /// `GET /users` without a `userId` or an `email`.
     ListUsers,
     /// `GET /users` with an `email`.
     FindUser(EmailKey),

@@ -188,12 +188,12 @@ impl UserStore {
     /// then. Attributes that the service does not know stay.
     ///
     /// It takes a second call where the user was last written in the same
-    /// millisecond, where its `version` is not one of this service, and where
-    /// `metadata` is merged, which is read first.
+    /// millisecond, where its `version` is not one of this service, where its address
+    /// moves or is spelled otherwise, and where `metadata` is merged, which is read first.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::InvalidUser`] where
-    /// the user would break a rule then, [`Error::Store`].
+    /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::EmailTaken`],
+    /// [`Error::InvalidUser`] where the user would break a rule then, [`Error::Store`].
     pub async fn change(
         &self,
         user_id: &UserId,
@@ -286,8 +286,9 @@ impl UserStore {
 
     /// Deletes a user.
     ///
-    /// It takes a second call where `if_match` names version 0 and the stored
-    /// `version` is not one of this service.
+    /// It takes two calls, of which the first reads the address, where addresses are each
+    /// one user's; and where `if_match` names version 0 and the stored `version` is not one
+    /// of this service.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].

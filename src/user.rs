@@ -130,7 +130,7 @@ impl Change {
     }
 }
 
-/// Counts the writes of a user: 1 when created, one more with each replacement.
+/// Counts the writes of a user: 1 when created, one more with each write.
 /// An item that this service has not written has version 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Version(pub u64);

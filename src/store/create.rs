@@ -79,6 +79,7 @@ impl UserStore {
         match self.transact(actions).await {
             Ok(()) => Ok(new),
             Err(Failure::Condition(found)) => {
+                // In the order of the actions: the user, the record, the claim.
                 let mut found = found.into_iter();
                 let mut next = || found.next().flatten();
                 let user_id = next();

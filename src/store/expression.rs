@@ -135,7 +135,7 @@ impl Expression {
 
     /// The user has a claim on its email address, which is `email` if that is given.
     pub(super) fn claims(&mut self, email: Option<&str>) -> String {
-        // Each write of this service claims, and gives a version.
+        // Each write that gives a version claims, while addresses are each one user's.
         let version = self.name("version");
         let first = self.value("first", number(Version::FIRST.0));
         let mut condition = format!(" AND {version} >= {first}");

@@ -1,4 +1,4 @@
-//! Making the table, and what it begins with, on this machine (feature `local`).
+//! Making the tables, and what they begin with, on this machine (feature `local`).
 
 use std::{collections::HashMap, time::Duration};
 
