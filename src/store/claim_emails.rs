@@ -72,23 +72,34 @@ impl UserStore {
         let Some(emails) = self.tables.emails.as_deref().filter(|_| !keys.is_empty()) else {
             return Ok(vec![false; users.len()]);
         };
-        let keys = keys
-            .into_iter()
-            .map(|key| HashMap::from([("email".into(), string(key))]));
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
-        let keys = keys.consistent_read(true).build();
-        let keys = keys.expect("every request names its keys");
-        let call = self.client.batch_get_item().request_items(emails, keys);
-        let call = call.customize().interceptor(self.attempts()).send();
-        let output = in_time(self.deadline, call, no_condition).await;
-        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let claims = output.responses.unwrap_or_default().remove(emails);
-        let claims = claims.unwrap_or_default().into_iter();
+        let claims = self.get_all(emails, "email", keys).await?.into_iter();
         let claims: Vec<_> = claims.filter_map(Claim::read).collect();
         let claimed = users
             .iter()
             .map(|user| claims.iter().any(|claim| claim.is_of(user)));
         Ok(claimed.collect())
+    }
+
+    /// The `userId` and `email` of those items of `table` that have one of at most 100
+    /// `keys`, as far as one call tells.
+    async fn get_all(
+        &self,
+        table: &str,
+        key_name: &str,
+        keys: BTreeSet<&str>,
+    ) -> Result<Vec<HashMap<String, AttributeValue>>, Error> {
+        let keys = keys.into_iter();
+        let keys = keys.map(|key| HashMap::from([(key_name.to_owned(), string(key))]));
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
+        let keys = keys.projection_expression("userId, email");
+        let keys = keys.consistent_read(true).build();
+        let keys = keys.expect("every request names its keys");
+        let call = self.client.batch_get_item().request_items(table, keys);
+        let call = call.customize().interceptor(self.attempts()).send();
+        let output = in_time(self.deadline, call, no_condition).await;
+        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
+        let items = output.responses.unwrap_or_default().into_values();
+        Ok(items.flatten().collect())
     }
 
     /// At most 100 claims: those after `cursor`, or the first; and where to go on.
@@ -125,23 +136,9 @@ impl UserStore {
         if users.is_empty() {
             return Ok(claims);
         }
-        let keys = users
-            .into_iter()
-            .map(|user_id| HashMap::from([("userId".into(), string(user_id))]));
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
-        let keys = keys.projection_expression("userId, email");
-        let keys = keys.consistent_read(true).build();
-        let keys = keys.expect("every request names its keys");
-        let call = self.client.batch_get_item();
-        let call = call.request_items(&self.tables.users, keys).customize();
-        let call = call.interceptor(self.attempts()).send();
-        let output = in_time(self.deadline, call, no_condition).await;
-        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let users = output.responses.unwrap_or_default();
+        let users = self.get_all(&self.tables.users, "userId", users).await?;
+        let users = users.into_iter().map(user);
         let users: HashMap<_, _> = users
-            .into_values()
-            .flatten()
-            .map(user)
             .map(|user| (user.user_id().to_owned(), user))
             .collect();
         let is_left_over = |claim: &Claim| {
