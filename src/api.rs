@@ -19,7 +19,7 @@ use crate::{
     response::{self, AllowedOrigins, Response},
     router::{Resource, Route},
     store::UserStore,
-    user::{Change, EmailKey, Timestamp, User, UserId, UserInput, UserPatch},
+    user::{Change, EmailKey, Replacement, Timestamp, User, UserId, UserInput, UserPatch},
 };
 
 /// The user service, whatever stands before it.
@@ -139,8 +139,8 @@ impl Api {
                 });
             }
         }
-        let input = UserInput::for_replacement(request.json()?, &user_id)?;
-        let change = Change::Replacement(input);
+        let replacement = Replacement::read(request.json()?, &user_id)?;
+        let change = Change::Replacement(replacement);
         let user = store.change(&user_id, &change, &if_match, || self.now());
         Ok(response::user(&user.await?))
     }
@@ -175,7 +175,7 @@ impl Api {
         }
         let user_id = UserId::for_creation(user_id.as_str().to_owned())
             .map_err(|message| invalid_parameter("userId", message))?;
-        let input = UserInput::for_replacement(request.json()?, &user_id)?;
+        let input = UserInput::for_creation_at(request.json()?, &user_id)?;
         let user_id = caller.user_id_to_create(Some(user_id))?;
         let user = User::new(&user_id, input, self.now());
         match store.create(user, None).await {
@@ -194,7 +194,7 @@ impl Api {
 async fn list_users(request: &Request, store: &UserStore) -> Result<Response, Error> {
     let (limit, cursor) = page_parameters(request)?;
     let limit = limit.unwrap_or_default();
-    // A list has no version, so these change nothing here; a mistake is told.
+    // A list has no entity-tag, so these change nothing here; a mistake is told.
     IfMatch::read(&request.headers)?;
     IfNoneMatch::read(&request.headers)?;
     let consistent = consistent(request)?;
@@ -246,10 +246,10 @@ async fn read(
     let if_match = IfMatch::read(&request.headers)?;
     let if_none_match = IfNoneMatch::read(&request.headers)?;
     let user = user.await?;
-    if !if_match.allows(user.version()) {
+    if !if_match.allows(&user) {
         return Err(Error::VersionMismatch);
     }
-    if if_none_match.excludes(user.version()) {
+    if if_none_match.excludes(&user) {
         return Ok(response::not_modified(&user));
     }
     Ok(response::user(&user))

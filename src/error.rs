@@ -144,7 +144,8 @@ pub enum Error {
     IdempotencyKeyReused,
     /// `If-None-Match: *` on a user that exists.
     PreconditionFailed,
-    /// `If-Match` names another version than the one stored.
+    /// `If-Match`, or `version` in the body, names another state of the user than the one
+    /// stored.
     VersionMismatch,
     /// The body is over [`crate::request::MAX_BODY_BYTES`].
     BodyTooLarge,
@@ -349,9 +350,9 @@ impl fmt::Display for Error {
             Self::PreconditionFailed => {
                 f.write_str("A user with this userId exists already, and If-None-Match forbids it")
             }
-            Self::VersionMismatch => {
-                f.write_str("The user has another version than If-Match names; read it again")
-            }
+            Self::VersionMismatch => f.write_str(
+                "The user is not as If-Match, or version in the body, says; read it again",
+            ),
             Self::BodyTooLarge => f.write_str("The body is over 256 KiB"),
             Self::UriTooLong => f.write_str("The path and query are over 8,192 bytes"),
             Self::Store(error) => f.write_str(error.message),

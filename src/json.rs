@@ -19,9 +19,9 @@ const MAX_DIGITS: usize = 38;
 /// Exponents, in scientific notation, that a DynamoDB number can have.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -130..=125;
 
-/// An attribute value as JSON. Sets become arrays, binary becomes base64
-/// (RFC 4648 section 4), numbers are written as DynamoDB holds them, and maps
-/// in the order of their names.
+/// An attribute value as JSON, always the same text for the same value. Sets become sorted
+/// arrays, binary becomes base64 (RFC 4648 section 4), numbers are written as DynamoDB
+/// holds them, and maps in the order of their names.
 pub struct Json<'a>(pub &'a AttributeValue);
 
 impl Serialize for Json<'_> {
@@ -33,9 +33,17 @@ impl Serialize for Json<'_> {
             AttributeValue::Null(_) => serializer.serialize_unit(),
             AttributeValue::B(bytes) => JsonBinary(bytes).serialize(serializer),
             AttributeValue::L(values) => serializer.collect_seq(values.iter().map(Json)),
-            AttributeValue::Ss(set) => serializer.collect_seq(set),
-            AttributeValue::Ns(set) => serializer.collect_seq(set.iter().map(|n| JsonNumber(n))),
-            AttributeValue::Bs(set) => serializer.collect_seq(set.iter().map(|b| JsonBinary(b))),
+            AttributeValue::Ss(set) => serializer.collect_seq(sorted(set)),
+            AttributeValue::Ns(set) => {
+                let mut numbers = sorted(set);
+                // Those that f64 cannot tell apart stay in the order of their texts.
+                let value = |number: &str| number.parse().unwrap_or(f64::NAN);
+                numbers.sort_by(|a, b| value(a).total_cmp(&value(b)));
+                serializer.collect_seq(numbers.into_iter().map(|n| JsonNumber(n)))
+            }
+            AttributeValue::Bs(set) => {
+                serializer.collect_seq(sorted(set).into_iter().map(|b| JsonBinary(b)))
+            }
             AttributeValue::M(map) => {
                 let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_unstable_by_key(|(name, _)| *name);
@@ -43,6 +51,13 @@ impl Serialize for Json<'_> {
             }
         }
     }
+}
+
+/// The elements of a set, which DynamoDB gives in any order.
+fn sorted<T: Ord>(set: &[T]) -> Vec<&T> {
+    let mut elements: Vec<_> = set.iter().collect();
+    elements.sort_unstable();
+    elements
 }
 
 struct JsonNumber<'a>(&'a str);
@@ -182,6 +197,52 @@ pub fn attribute_value(
             String::new()
         })),
     }
+}
+
+/// Whether the JSON value `sent`, as [`attribute_value`] reads it, is what [`Json`] shows of
+/// `stored`: numbers by their value, and sets without order.
+pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
+    use AttributeValue::{B, Bool, Bs, L, M, N, Ns, Null, S, Ss};
+    match stored {
+        S(_) | Bool(_) | Null(_) => stored == sent,
+        N(stored) => matches!(sent, N(sent) if number(stored) == number(sent)),
+        B(stored) => matches!(sent, S(sent) if BASE64_STANDARD.encode(stored) == *sent),
+        L(stored) => matches!(sent, L(sent) if stored.len() == sent.len()
+            && stored.iter().zip(sent).all(|(stored, sent)| shows(stored, sent))),
+        M(stored) => matches!(sent, M(sent) if stored.len() == sent.len()
+        && stored.iter().all(|(name, stored)| {
+            sent.get(name).is_some_and(|sent| shows(stored, sent))
+        })),
+        Ss(stored) => is_set(stored.iter().cloned().map(Some), sent),
+        Ns(stored) => is_set(stored.iter().map(|stored| number(stored)), sent),
+        Bs(stored) => {
+            let shown = stored
+                .iter()
+                .map(|stored| Some(BASE64_STANDARD.encode(stored)));
+            is_set(shown, sent)
+        }
+    }
+}
+
+/// Whether `sent` lists the texts that a set is `shown` as, in any order.
+fn is_set(shown: impl ExactSizeIterator<Item = Option<String>>, sent: &AttributeValue) -> bool {
+    let AttributeValue::L(sent) = sent else {
+        return false;
+    };
+    let texts = sent.iter().map(|sent| match sent {
+        AttributeValue::S(text) => Some(text.clone()),
+        AttributeValue::N(text) => number(text),
+        AttributeValue::Bool(_)
+        | AttributeValue::Null(_)
+        | AttributeValue::B(_)
+        | AttributeValue::L(_)
+        | AttributeValue::M(_)
+        | AttributeValue::Ss(_)
+        | AttributeValue::Ns(_)
+        | AttributeValue::Bs(_) => None,
+    });
+    shown.len() == sent.len()
+        && texts.collect::<Option<BTreeSet<_>>>() == shown.collect::<Option<BTreeSet<_>>>()
 }
 
 /// The text in which DynamoDB gives back the JSON number `text`: plain decimal

@@ -1,23 +1,49 @@
-//! Conditions that a request puts on the version of a user: `If-Match` and
-//! `If-None-Match` (RFC 9110 section 13.1).
+//! Conditions that a request puts on what is stored of a user: `If-Match` and
+//! `If-None-Match` (RFC 9110 section 13.1), and the entity-tags that they name.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use lambda_http::http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{IF_MATCH, IF_NONE_MATCH},
 };
+use sha2::{Digest, Sha256};
 
-use crate::{error::Error, user::Version};
+use crate::{error::Error, user::User};
 
-/// Versions that one header can name: as many operands as DynamoDB's `IN` takes.
-const MAX_ENTITY_TAGS: usize = 100;
+/// Bytes of the hash that an entity-tag keeps.
+const ENTITY_TAG_BYTES: usize = 16;
 
-/// Which versions of a user a write may replace or delete.
+/// Names a representation of a user: a strong validator (RFC 9110 section 8.8.1). It is
+/// the SHA-256 of the body, cut to 128 bits, in base64url: equal tags mean equal bodies,
+/// whoever wrote the item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityTag(String);
+
+impl EntityTag {
+    /// The tag of the representation `body`.
+    pub fn of_body(body: &str) -> Self {
+        let hash = Sha256::digest(body);
+        Self(BASE64_URL_SAFE_NO_PAD.encode(&hash[..ENTITY_TAG_BYTES]))
+    }
+
+    /// The tag of what a `GET` of `user` answers.
+    fn of(user: &User) -> Self {
+        Self::of_body(&user.to_json())
+    }
+
+    /// As the header field `ETag` has it: in quotes.
+    pub fn to_header_value(&self) -> HeaderValue {
+        HeaderValue::try_from(format!("\"{}\"", self.0)).expect("base64url is visible ASCII")
+    }
+}
+
+/// Which representation of a user a write may replace or delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
     /// Whichever is there: no header, or `*`.
     Any,
-    /// One of these. Empty where the header names tags that no version can have.
-    OneOf(Vec<Version>),
+    /// One of these. Empty where the header has weak tags only, which match nothing.
+    OneOf(Vec<EntityTag>),
 }
 
 impl IfMatch {
@@ -29,25 +55,23 @@ impl IfMatch {
         Ok(match EntityTags::read(headers, &IF_MATCH, "If-Match")? {
             None | Some(EntityTags::Any) => Self::Any,
             // The comparison is the strong one: a weak tag matches nothing.
-            Some(EntityTags::List(tags)) => Self::OneOf(
-                tags.into_iter()
-                    .filter(|tag| !tag.weak)
-                    .filter_map(|tag| tag.version())
-                    .collect(),
-            ),
+            Some(EntityTags::List(tags)) => {
+                let strong = tags.into_iter().filter(|(strength, _)| *strength == Strong);
+                Self::OneOf(strong.map(|(_, tag)| tag).collect())
+            }
         })
     }
 
-    /// Whether a write may happen to a user that has this version.
-    pub fn allows(&self, version: Version) -> bool {
+    /// Whether a write may happen to `user`.
+    pub fn allows(&self, user: &User) -> bool {
         match self {
             Self::Any => true,
-            Self::OneOf(versions) => versions.contains(&version),
+            Self::OneOf(tags) => tags.contains(&EntityTag::of(user)),
         }
     }
 }
 
-/// Which versions of a user the client does not want to meet.
+/// Which representation of a user the client does not want to meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfNoneMatch {
     /// No header: it takes any.
@@ -55,7 +79,7 @@ pub enum IfNoneMatch {
     /// `*`: there is to be no user at all.
     Any,
     /// None of these.
-    NoneOf(Vec<Version>),
+    NoneOf(Vec<EntityTag>),
 }
 
 impl IfNoneMatch {
@@ -68,40 +92,35 @@ impl IfNoneMatch {
             match EntityTags::read(headers, &IF_NONE_MATCH, "If-None-Match")? {
                 None => Self::Absent,
                 Some(EntityTags::Any) => Self::Any,
-                // The comparison is the weak one: `W/"1"` is `"1"`.
+                // The comparison is the weak one: `W/"a"` is `"a"`.
                 Some(EntityTags::List(tags)) => {
-                    Self::NoneOf(tags.iter().filter_map(EntityTag::version).collect())
+                    Self::NoneOf(tags.into_iter().map(|(_, tag)| tag).collect())
                 }
             },
         )
     }
 
-    /// Whether the client has this version of the user already.
-    pub fn excludes(&self, version: Version) -> bool {
+    /// Whether the client has this representation of `user` already.
+    pub fn excludes(&self, user: &User) -> bool {
         match self {
             Self::Absent => false,
             Self::Any => true,
-            Self::NoneOf(versions) => versions.contains(&version),
+            Self::NoneOf(tags) => tags.contains(&EntityTag::of(user)),
         }
     }
 }
 
+/// How an entity-tag compares (RFC 9110 section 8.8.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strength {
+    Strong,
+    Weak,
+}
+use Strength::{Strong, Weak};
+
 enum EntityTags {
     Any,
-    List(Vec<EntityTag>),
-}
-
-struct EntityTag {
-    weak: bool,
-    opaque: String,
-}
-
-impl EntityTag {
-    /// The version whose tag this is; there is one spelling of each.
-    fn version(&self) -> Option<Version> {
-        let version = self.opaque.parse().ok().map(Version)?;
-        (version.0.to_string() == self.opaque).then_some(version)
-    }
+    List(Vec<(Strength, EntityTag)>),
 }
 
 impl EntityTags {
@@ -132,20 +151,19 @@ impl EntityTags {
         }
         let mut tags = Vec::new();
         while !rest.is_empty() {
-            let quoted = rest.strip_prefix("W/").unwrap_or(rest);
+            let (strength, quoted) = match rest.strip_prefix("W/") {
+                Some(quoted) => (Weak, quoted),
+                None => (Strong, rest),
+            };
             let (opaque, after) = quoted
                 .strip_prefix('"')
                 .and_then(|text| text.split_once('"'))
                 .filter(|(_, after)| after.is_empty() || after.starts_with(LIST_PADDING))
-                .ok_or_else(|| invalid("must be *, or ETags in their quotes, such as \"3\""))?;
-            tags.push(EntityTag {
-                weak: rest.starts_with("W/"),
-                opaque: opaque.to_owned(),
-            });
+                .ok_or_else(|| {
+                    invalid("must be *, or ETags in their quotes, as this service gave them")
+                })?;
+            tags.push((strength, EntityTag(opaque.to_owned())));
             rest = after.trim_start_matches(LIST_PADDING);
-        }
-        if tags.len() > MAX_ENTITY_TAGS {
-            return Err(invalid("must name at most 100 ETags"));
         }
         Ok(Some(Self::List(tags)))
     }
@@ -163,20 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn entity_tags_name_versions_and_only_in_their_one_spelling() {
-        for (header, versions) in [
-            ("\"1\"", vec![1]),
-            ("\"1\", \"2\"", vec![1, 2]),
-            (" ,\"1\" ,,\t\"0\",", vec![1, 0]),
-            ("W/\"1\", \"2\"", vec![2]),
-            ("\"01\", \"+1\", \"a,b\", \"\"", vec![]),
+    fn a_list_of_entity_tags_is_read_and_a_weak_one_matches_nothing() {
+        for (header, tags) in [
+            ("\"1\"", vec!["1"]),
+            ("\"1\", \"2\"", vec!["1", "2"]),
+            (" ,\"1\" ,,\t\"0\",", vec!["1", "0"]),
+            ("W/\"1\", \"2\"", vec!["2"]),
+            ("\"01\", \"a,b\", \"\"", vec!["01", "a,b", ""]),
         ] {
-            let versions = versions.into_iter().map(Version).collect();
-            assert_eq!(
-                if_match(header).unwrap(),
-                IfMatch::OneOf(versions),
-                "{header}"
-            );
+            let tags = tags.into_iter().map(|tag| EntityTag(tag.to_owned()));
+            let expected = IfMatch::OneOf(tags.collect());
+            assert_eq!(if_match(header).unwrap(), expected, "{header}");
         }
         assert_eq!(if_match("*").unwrap(), IfMatch::Any);
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, FieldError},
     page::{Cursor, Limit, Page},
+    precondition::EntityTag,
     request::Request,
     user::User,
 };
@@ -24,8 +25,11 @@ pub type Response = http::Response<String>;
 
 /// 200 with the user and its `ETag`.
 pub fn user(user: &User) -> Response {
-    let mut response = json(StatusCode::OK, "application/json", user);
-    response.headers_mut().insert(ETAG, user.version().etag());
+    let body = user.to_json();
+    let entity_tag = EntityTag::of_body(&body);
+    let mut response = text(StatusCode::OK, "application/json", body);
+    let headers = response.headers_mut();
+    headers.insert(ETAG, entity_tag.to_header_value());
     response
 }
 
@@ -81,10 +85,13 @@ pub fn redirect(location: &str) -> Response {
     response
 }
 
-/// 304: the client has this version of the user.
-pub fn not_modified(user: &User) -> Response {
-    let mut response = empty(StatusCode::NOT_MODIFIED);
-    response.headers_mut().insert(ETAG, user.version().etag());
+/// 304: the client has this representation of the user.
+pub fn not_modified(of: &User) -> Response {
+    // RFC 9110 section 15.4.5: the header fields that the 200 would have.
+    let mut response = user(of);
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.body_mut().clear();
+    response.headers_mut().remove(CONTENT_TYPE);
     response
 }
 
@@ -267,9 +274,13 @@ fn empty(status: StatusCode) -> Response {
 }
 
 fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+    let body = serde_json::to_string(body).expect("string keys, and numbers from DynamoDB");
+    text(status, content_type, body)
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let mut response = empty(status);
-    *response.body_mut() =
-        serde_json::to_string(body).expect("string keys, and numbers from DynamoDB");
+    *response.body_mut() = body;
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response

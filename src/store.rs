@@ -17,6 +17,7 @@ mod claim;
 mod claim_emails;
 mod create;
 mod expression;
+mod rounds;
 #[cfg(feature = "local")]
 mod table;
 mod transaction;
@@ -47,6 +48,7 @@ use self::{
     call::{Attempts, Failure, failed_condition, in_time, no_condition},
     claim::{Holding, Refusal},
     expression::{Expression, Precedent},
+    rounds::Rounds,
 };
 use crate::{
     error::Error,
@@ -61,8 +63,9 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
-/// Calls of one write, each after another writer was quicker.
-const MOST_ROUNDS: u32 = 16;
+/// How long a request may take whose runtime sets no end: as long as API Gateway waits
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
 const RETRIEVE: &str = "Failed to retrieve user data"; // as the tutorial says it
 const SAVE: &str = "Failed to save user data";
@@ -116,11 +119,9 @@ impl UserStore {
     }
 
     /// The same tables for one request: its calls are counted from here, and all
-    /// of them together last 5 s, or `time_left` where that is less.
+    /// of them together last for `time_left`, or 29 s where that is not known.
     pub fn for_request(&self, time_left: Option<Duration>) -> Self {
-        let time = time_left
-            .unwrap_or(OPERATION_TIMEOUT)
-            .min(OPERATION_TIMEOUT);
+        let time = time_left.unwrap_or(REQUEST_TIMEOUT);
         Self {
             calls: Arc::default(),
             deadline: Some(Instant::now() + time),
@@ -187,9 +188,13 @@ impl UserStore {
     /// Makes `change` of a user, counts its version up, and returns the user as it is
     /// then. Attributes that the service does not know stay.
     ///
-    /// It takes a second call where the user was last written in the same
-    /// millisecond, where its `version` is not one of this service, where its address
-    /// moves or is spelled otherwise, and where `metadata` is merged, which is read first.
+    /// Where another writer is quicker it is made again, after a pause, until the request's
+    /// deadline.
+    ///
+    /// It takes a second call where the user is read first: under `if_match`, where the
+    /// change states a condition of its own, and where `metadata` is merged. It does too
+    /// where the user was last written in the same millisecond, where its `version` is not
+    /// one of this service, and where its address moves or is spelled otherwise.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::EmailTaken`],
@@ -202,19 +207,30 @@ impl UserStore {
         clock: impl Fn() -> Timestamp,
     ) -> Result<User, Error> {
         let mut now = clock();
-        let unconditional = change.unconditional();
+        let unconditional = match if_match {
+            IfMatch::Any => change.unconditional(),
+            IfMatch::OneOf(_) => None,
+        };
         let mut seen = None;
         let mut holding = Holding::Own;
         let mut attempts = self.attempts();
         if unconditional.is_none() {
-            let stored = self.get(user_id, true).await;
-            seen = Some(stored.map_err(|error| error.told_as(SAVE))?);
+            seen = Some(self.read(user_id, SAVE).await?);
         }
-        for round in 0..MOST_ROUNDS {
-            if let Some(stored) = &seen
-                && !if_match.allows(stored.version())
-            {
-                return Err(Error::VersionMismatch);
+        let mut rounds = Rounds::of(self);
+        loop {
+            if rounds.next(SAVE).await? && seen.is_some() {
+                let stored = self.read(user_id, SAVE).await?;
+                if attempts.may_have_written() && stored.was_written(change, now) {
+                    return Ok(stored);
+                }
+                seen = Some(stored);
+            }
+            if let Some(stored) = &seen {
+                if !if_match.allows(stored) {
+                    return Err(Error::VersionMismatch);
+                }
+                change.check(stored)?;
             }
             if let (Some(emails), Some(stored)) = (&self.tables.emails, &seen)
                 && needs_claim(stored, change)
@@ -235,14 +251,12 @@ impl UserStore {
             }
             let (precedent, attributes) = match (&seen, unconditional.clone()) {
                 (Some(stored), None) => (Precedent::Seen(stored), change.attributes(stored)?),
-                (Some(stored), Some(attributes)) => (Precedent::of(stored, if_match), attributes),
-                (None, attributes) => {
-                    (Precedent::Version(if_match), attributes.unwrap_or_default())
-                }
+                (Some(stored), Some(attributes)) => (Precedent::of(stored), attributes),
+                (None, attributes) => (Precedent::Exists, attributes.unwrap_or_default()),
             };
             let mut expression = Expression::default();
             let mut condition = expression.changeable(precedent, now);
-            if let (Some(_), Precedent::Version(_)) = (&self.tables.emails, precedent) {
+            if let (Some(_), Precedent::Exists) = (&self.tables.emails, precedent) {
                 // The address stays as it is stored, which is as it is sent at first.
                 let stored = seen.as_ref().and_then(|stored| stored.text("email"));
                 let email = change.email().map(|sent| stored.unwrap_or(sent));
@@ -264,7 +278,7 @@ impl UserStore {
                 match in_time(self.deadline, call, failed_condition!(UpdateItemError)).await {
                     Ok(output) => match user(output.attributes.unwrap_or_default()) {
                         // Counted up from a number that is no version, such as 1.5.
-                        uncounted if uncounted.version() == Version::default() => uncounted,
+                        uncounted if uncounted.version() == Version::NONE => uncounted,
                         changed => return Ok(changed),
                     },
                     Err(Failure::Condition(Some(stored))) => {
@@ -274,21 +288,19 @@ impl UserStore {
                         stored
                     }
                     Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
-                    Err(Failure::Conflict) if self.pause(round).await => continue,
+                    Err(Failure::Conflict) => continue,
                     Err(failure) => return Err(failure.into_error(SAVE)),
                 };
             now = clock().max(now.next());
             attempts = self.attempts();
             seen = Some(stored);
         }
-        Err(Failure::<Option<User>>::overtaken().into_error(SAVE))
     }
 
     /// Deletes a user.
     ///
-    /// It takes two calls, of which the first reads the address, where addresses are each
-    /// one user's; and where `if_match` names version 0 and the stored `version` is not one
-    /// of this service.
+    /// It takes two calls, of which the first reads the user, where addresses are each one
+    /// user's and under `if_match`.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
@@ -296,13 +308,26 @@ impl UserStore {
         if let Some(emails) = &self.tables.emails {
             return self.delete_with_claim(emails, user_id, if_match).await;
         }
-        let mut seen = None;
+        let mut seen = match if_match {
+            IfMatch::Any => None,
+            IfMatch::OneOf(_) => Some(self.read(user_id, DELETE).await?),
+        };
         let mut attempts = self.attempts();
-        for round in 0..MOST_ROUNDS {
-            let precedent = match &seen {
-                None => Precedent::Version(if_match),
-                Some(stored) => Precedent::of(stored, if_match),
-            };
+        let mut rounds = Rounds::of(self);
+        loop {
+            if rounds.next(DELETE).await? && seen.is_some() {
+                seen = match self.read(user_id, DELETE).await {
+                    Ok(stored) => Some(stored),
+                    Err(Error::UserNotFound) if attempts.may_have_written() => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+            }
+            if let Some(stored) = &seen
+                && !if_match.allows(stored)
+            {
+                return Err(Error::VersionMismatch);
+            }
+            let precedent = seen.as_ref().map_or(Precedent::Exists, Precedent::Seen);
             let mut expression = Expression::default();
             let condition = expression.deletable(precedent);
             let call = self.client.delete_item().table_name(&self.tables.users);
@@ -313,22 +338,25 @@ impl UserStore {
             let call = call.set_expression_attribute_values(values);
             let call = call.return_values_on_condition_check_failure(AllOld);
             let call = call.customize().interceptor(attempts.clone()).send();
-            let stored =
-                match in_time(self.deadline, call, failed_condition!(DeleteItemError)).await {
-                    Ok(_) => return Ok(()),
-                    Err(Failure::Condition(None)) if attempts.may_have_written() => return Ok(()),
-                    Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
-                    Err(Failure::Condition(Some(stored))) => stored,
-                    Err(Failure::Conflict) if self.pause(round).await => continue,
-                    Err(failure) => return Err(failure.into_error(DELETE)),
-                };
-            if !if_match.allows(stored.version()) {
-                return Err(Error::VersionMismatch);
+            match in_time(self.deadline, call, failed_condition!(DeleteItemError)).await {
+                Ok(_) => return Ok(()),
+                Err(Failure::Condition(None)) if attempts.may_have_written() => return Ok(()),
+                Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
+                Err(Failure::Condition(stored)) => {
+                    attempts = self.attempts();
+                    seen = stored;
+                }
+                Err(Failure::Conflict) => {}
+                Err(failure) => return Err(failure.into_error(DELETE)),
             }
-            attempts = self.attempts();
-            seen = Some(stored);
         }
-        Err(Failure::<Option<User>>::overtaken().into_error(DELETE))
+    }
+
+    /// The user that a write is to be made of, which tells the caller `message` where it
+    /// fails.
+    async fn read(&self, user_id: &UserId, message: &'static str) -> Result<User, Error> {
+        let stored = self.get(user_id, true).await;
+        stored.map_err(|error| error.told_as(message))
     }
 
     fn attempts(&self) -> Attempts {
@@ -349,7 +377,7 @@ pub fn http_client() -> SharedHttpClient {
 /// a user from before.
 fn needs_claim(stored: &User, change: &Change) -> bool {
     let moves = |email| EmailKey::of(email) != EmailKey::of_user(stored);
-    stored.version() == Version::default() || change.email().is_some_and(moves)
+    stored.version() == Version::NONE || change.email().is_some_and(moves)
 }
 
 fn user(item: HashMap<String, AttributeValue>) -> User {

@@ -4,10 +4,10 @@
 mod email;
 mod input;
 mod patch;
+mod replacement;
 
 use std::{collections::HashMap, fmt};
 
-use lambda_http::http::HeaderValue;
 use serde::{Serialize, Serializer};
 use serde_dynamo::{AttributeValue, Item};
 use time::{
@@ -15,7 +15,7 @@ use time::{
 };
 use uuid::Uuid;
 
-pub use self::{email::EmailKey, input::UserInput, patch::UserPatch};
+pub use self::{email::EmailKey, input::UserInput, patch::UserPatch, replacement::Replacement};
 use crate::{error::Error, json::Json};
 
 /// The attributes the service knows, in the order in which an answer shows them.
@@ -96,7 +96,7 @@ pub type Attributes = Vec<(&'static str, Option<AttributeValue>)>;
 #[derive(Clone, Debug)]
 pub enum Change {
     /// `PUT`: all that a client may write.
-    Replacement(UserInput),
+    Replacement(Replacement),
     /// `PATCH`: what a client names.
     Patch(UserPatch),
 }
@@ -105,7 +105,7 @@ impl Change {
     /// The email address that the user is to have; `None` where it stays as it is.
     pub fn email(&self) -> Option<&str> {
         match self {
-            Self::Replacement(input) => Some(input.email()),
+            Self::Replacement(replacement) => Some(replacement.input().email()),
             Self::Patch(patch) => patch.email(),
         }
     }
@@ -113,8 +113,20 @@ impl Change {
     /// What to write whatever is stored; `None` where that has to be known first.
     pub fn unconditional(&self) -> Option<Attributes> {
         match self {
-            Self::Replacement(input) => Some(input.clone().into_attributes()),
+            Self::Replacement(replacement) => replacement.unconditional(),
             Self::Patch(patch) => patch.unconditional(),
+        }
+    }
+
+    /// Whether the change may be made of `stored`, as far as its own body says.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`], and [`Error::InvalidUser`] where the body changes what
+    /// a client may not.
+    pub fn check(&self, stored: &User) -> Result<(), Error> {
+        match self {
+            Self::Replacement(replacement) => replacement.check(stored),
+            Self::Patch(_) => Ok(()),
         }
     }
 
@@ -124,30 +136,49 @@ impl Change {
     /// [`Error::InvalidUser`] where they would break a rule.
     pub fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
         match self {
-            Self::Replacement(input) => Ok(input.clone().into_attributes()),
+            Self::Replacement(replacement) => Ok(replacement.input().clone().into_attributes()),
             Self::Patch(patch) => patch.attributes(stored),
         }
     }
 }
 
-/// Counts the writes of a user: 1 when created, one more with each write.
-/// An item that this service has not written has version 0.
+/// Counts the writes of a user: 1 when created, one more with each write. It is at most
+/// 2^53 - 1, which every JSON parser keeps (RFC 8259 section 6); the count begins again
+/// after that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version(pub u64);
+pub struct Version(u64);
 
 impl Version {
+    /// That of an item which this service has not written.
+    pub const NONE: Self = Self(0);
     /// The version that a user is created with.
     pub const FIRST: Self = Self(1);
+    /// The last one.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// The version of an item whose `version` is the number `text`: none where that is no
+    /// version of this service.
+    fn read(text: &str) -> Self {
+        let version = text.parse().map(Self).unwrap_or_default();
+        if version.0 <= Self::MAX.0 {
+            version
+        } else {
+            Self::NONE
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
 
     /// The next one.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// As an entity-tag (RFC 9110 section 8.8.3).
-    pub fn etag(self) -> HeaderValue {
-        HeaderValue::try_from(format!("\"{}\"", self.0))
-            .expect("digits and quotes are visible ASCII")
+        if self == Self::MAX {
+            Self::FIRST
+        } else {
+            Self(self.0 + 1)
+        }
     }
 }
 
@@ -155,9 +186,10 @@ impl Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(OffsetDateTime);
 
+/// What is finer than a millisecond is cut off.
 impl From<std::time::SystemTime> for Timestamp {
     fn from(moment: std::time::SystemTime) -> Self {
-        Self(moment.into())
+        Self(OffsetDateTime::from(moment).truncate_to_millisecond())
     }
 }
 
@@ -209,7 +241,10 @@ impl User {
     pub fn new(user_id: &UserId, input: UserInput, now: Timestamp) -> Self {
         let kept_by_the_service = [
             ("userId", AttributeValue::S(user_id.as_str().to_owned())),
-            ("version", AttributeValue::N(Version::FIRST.0.to_string())),
+            (
+                "version",
+                AttributeValue::N(Version::FIRST.get().to_string()),
+            ),
             ("createdAt", AttributeValue::S(now.to_string())),
             ("updatedAt", AttributeValue::S(now.to_string())),
         ];
@@ -240,20 +275,21 @@ impl User {
         self.text("userId").unwrap_or_default()
     }
 
-    /// Its version: 0 where the item's `version` is no whole number.
+    /// Its version: none where the item's `version` is not one of this service.
     pub fn version(&self) -> Version {
-        let version = self.0.get("version").cloned();
-        Version(
-            version
-                .and_then(|value| serde_dynamo::from_attribute_value(value).ok())
-                .unwrap_or(0),
-        )
+        match self.0.get("version") {
+            Some(AttributeValue::N(number)) => Version::read(number),
+            _ => Version::NONE,
+        }
     }
 
     /// The same user after a write of `attributes`.
     pub fn changed(mut self, attributes: Attributes, version: Version, now: Timestamp) -> Self {
         let kept_by_the_service = [
-            ("version", Some(AttributeValue::N(version.0.to_string()))),
+            (
+                "version",
+                Some(AttributeValue::N(version.get().to_string())),
+            ),
             ("updatedAt", Some(AttributeValue::S(now.to_string()))),
         ];
         for (name, value) in attributes.into_iter().chain(kept_by_the_service) {
@@ -275,6 +311,27 @@ impl User {
             })
     }
 
+    /// All of its attributes: first those that the service knows, then the rest in the
+    /// order of their names.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
+        let mut attributes: Vec<_> = self.0.iter().collect();
+        attributes.sort_unstable_by_key(|(name, _)| (rank(name), *name));
+        attributes
+            .into_iter()
+            .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The names of the attributes that the service knows and this user has not.
+    pub fn absent(&self) -> impl Iterator<Item = &'static str> {
+        let known = ATTRIBUTES.iter().copied();
+        known.filter(|name| self.attribute(name).is_none())
+    }
+
+    /// The user as JSON: its representation, as `GET` answers it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("string keys, and numbers from DynamoDB")
+    }
+
     /// The attribute `name`, as it is stored.
     pub fn attribute(&self, name: &str) -> Option<&AttributeValue> {
         self.0.get(name)
@@ -289,12 +346,48 @@ impl User {
     }
 }
 
-/// The whole item as a JSON object: first what the service knows, then the rest
-/// in the order of the names.
+/// The whole item as a JSON object, in the order of [`User::attributes`].
 impl Serialize for User {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_by_key(|(name, _)| (rank(name), *name));
-        serializer.collect_map(entries.into_iter().map(|(name, value)| (name, Json(value))))
+        let members = self.attributes();
+        serializer.collect_map(members.map(|(name, value)| (name, Json(value))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_timestamp_keeps_milliseconds_and_nothing_finer() {
+        let moment = |nanoseconds| UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+        let (coarse, fine) = (moment(1_000_000), moment(1_999_999));
+        assert_eq!(Timestamp::from(fine), Timestamp::from(coarse));
+        assert_eq!(
+            Timestamp::from(fine).to_string(),
+            "1970-01-01T00:00:00.001Z"
+        );
+        let next = Timestamp::from(moment(2_000_000));
+        assert_eq!(Timestamp::from(fine).next(), next);
+    }
+
+    #[test]
+    fn a_version_is_a_whole_number_that_json_keeps_and_begins_again_after_the_last() {
+        for (number, version) in [
+            ("0", 0),
+            ("1", 1),
+            ("9007199254740991", 9_007_199_254_740_991),
+            ("9007199254740992", 0),
+            ("18446744073709551615", 0),
+            ("99999999999999999999999999999999999999", 0),
+            ("1.5", 0),
+            ("-1", 0),
+        ] {
+            assert_eq!(Version::read(number), Version(version), "{number}");
+        }
+        assert_eq!(Version::NONE.next(), Version::FIRST);
+        assert_eq!(Version::MAX.next(), Version::FIRST);
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn no_condition<E>(_: &E) -> Option<Option<User>> {
 pub(super) enum Failure<C = Option<User>> {
     /// Its condition did not hold for what is stored: the user, if there is one.
     Condition(C),
-    /// A transaction on the same item was under way.
+    /// Another writer of the same item was quicker, or is at work.
     Conflict,
     /// DynamoDB did not do it.
     Call {
@@ -88,15 +88,6 @@ pub(super) enum Failure<C = Option<User>> {
 }
 
 impl<C> Failure<C> {
-    /// The rounds of a write are used up.
-    pub(super) fn overtaken() -> Self {
-        let cause = String::from("other writers of the user were always quicker");
-        Self::Call {
-            retryable: true,
-            cause,
-        }
-    }
-
     fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
@@ -135,10 +126,7 @@ impl<C> Failure<C> {
     pub(super) fn into_error(self, message: &'static str) -> Error {
         let (retryable, cause) = match self {
             Self::Call { retryable, cause } => (retryable, cause),
-            Self::Conflict => (
-                true,
-                String::from("transactions of others were always quicker"),
-            ),
+            Self::Conflict => (true, String::from("other writers were always quicker")),
             Self::Condition(_) => (
                 false,
                 String::from("a condition failed that was not stated"),

@@ -14,9 +14,10 @@ use aws_sdk_dynamodb::types::{
 use serde_dynamo::Item;
 
 use super::{
-    DELETE, MOST_ROUNDS, RETRIEVE, SAVE, UserStore,
+    DELETE, RETRIEVE, SAVE, UserStore,
     call::{Failure, in_time, no_condition},
     expression::{Expression, Precedent},
+    rounds::Rounds,
     string,
     transaction::action,
     user,
@@ -173,11 +174,14 @@ impl UserStore {
         user_id: &UserId,
         if_match: &IfMatch,
     ) -> Result<(), Error> {
-        let stored = self.get(user_id, true).await;
-        let mut stored = stored.map_err(|error| error.told_as(DELETE))?;
+        let mut stored = self.read(user_id, DELETE).await?;
         let mut holding = Holding::Own;
-        for _ in 0..MOST_ROUNDS {
-            if !if_match.allows(stored.version()) {
+        let mut rounds = Rounds::of(self);
+        loop {
+            if rounds.next(DELETE).await? {
+                stored = self.read(user_id, DELETE).await?;
+            }
+            if !if_match.allows(&stored) {
                 return Err(Error::VersionMismatch);
             }
             let mut expression = Expression::default();
@@ -203,7 +207,6 @@ impl UserStore {
                 Err(failure) => return Err(failure.into_error(DELETE)),
             }
         }
-        Err(Failure::<Option<User>>::overtaken().into_error(DELETE))
     }
 }
 

@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::types::{
 use serde_dynamo::Item;
 
 use super::{
-    MOST_ROUNDS, RETRIEVE, SAVE, UserStore,
+    RETRIEVE, SAVE, UserStore,
     call::{Failure, in_time, no_condition},
     claim::{claim_free, release},
     expression::Expression,
+    rounds::Rounds,
     string,
     transaction::action,
     user,
@@ -192,7 +193,9 @@ impl UserStore {
             return Ok(Claimed::Nothing);
         };
         let mut user = user.clone();
-        for _ in 0..MOST_ROUNDS {
+        let mut rounds = Rounds::of(self);
+        loop {
+            rounds.next(SAVE).await?;
             let (Some(email), Some(as_stored)) = (EmailKey::of_user(&user), user.text("email"))
             else {
                 return Ok(Claimed::Nothing);
@@ -222,6 +225,5 @@ impl UserStore {
                 Err(failure) => return Err(failure.into_error(SAVE)),
             }
         }
-        Err(Failure::<Option<User>>::overtaken().into_error(SAVE))
     }
 }

@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::{
 use serde_dynamo::{Item, from_item, to_item};
 
 use super::{
-    MOST_ROUNDS, SAVE, UserStore,
+    SAVE, UserStore,
     call::{Failure, failed_condition, in_time},
     claim::claim_free,
     number,
+    rounds::Pauses,
     transaction::{Found, action},
     user,
 };
@@ -40,7 +41,8 @@ impl UserStore {
 
     async fn create_alone(&self, new: User) -> Result<User, Error> {
         let attempts = self.attempts();
-        for round in 0..MOST_ROUNDS {
+        let mut pauses = Pauses::of(self);
+        loop {
             let call = self.client.put_item().table_name(&self.tables.users);
             let call = call.set_item(Some(Item::from(new.clone()).into()));
             let call = call.condition_expression("attribute_not_exists(userId)");
@@ -54,11 +56,10 @@ impl UserStore {
                     return Ok(new);
                 }
                 Err(Failure::Condition(_)) => return Err(Error::taken(true, false)),
-                Err(Failure::Conflict) if self.pause(round).await => {}
+                Err(Failure::Conflict) if pauses.pause().await => {}
                 Err(failure) => return Err(failure.into_error(SAVE)),
             }
         }
-        Err(Failure::<()>::Conflict.into_error(SAVE))
     }
 
     async fn create_together(

@@ -5,34 +5,38 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{number, string};
-use crate::{
-    precondition::IfMatch,
-    user::{Attributes, Timestamp, User, Version},
-};
+use crate::user::{Attributes, Timestamp, User, Version};
+
+/// Attributes that one condition compares. DynamoDB takes 300 operators and 4 KB in an
+/// expression; a comparison is two operators and 16 bytes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>
+const MAX_COMPARED: usize = 100;
 
 /// What a write comes after.
 #[derive(Clone, Copy)]
 pub(super) enum Precedent<'a> {
-    /// A version of this service that the request allows, or none yet.
-    Version(&'a IfMatch),
-    /// What has been read, and nothing later.
+    /// The user, whatever it is by now.
+    Exists,
+    /// The user as it was read, and nothing later.
     Seen(&'a User),
 }
 
 impl<'a> Precedent<'a> {
-    /// What the next attempt of a write comes after, now that `stored` has been
-    /// seen and `if_match` allows it: only a version of this service can be
-    /// counted up by DynamoDB.
-    pub(super) fn of(stored: &'a User, if_match: &'a IfMatch) -> Self {
+    /// What the next attempt of a write comes after that needs no more than the user, now
+    /// that `stored` has been seen: only a version of this service can be counted up by
+    /// DynamoDB.
+    pub(super) fn of(stored: &'a User) -> Self {
+        let version = stored.version();
         match stored.attribute("version") {
-            Some(_) if stored.version() == Version::default() => Self::Seen(stored),
-            Some(_) | None => Self::Version(if_match),
+            Some(_) if [Version::NONE, Version::MAX].contains(&version) => Self::Seen(stored),
+            Some(_) | None => Self::Exists,
         }
     }
 }
 
 /// Expressions of one call, with the names and values that stand in them. Every
-/// name has a placeholder, for `name` and others are DynamoDB's reserved words.
+/// name has a placeholder, for `name` and others are DynamoDB's reserved words, and
+/// other clients may have used any character in theirs.
 #[derive(Default)]
 pub(super) struct Expression {
     names: HashMap<String, String>,
@@ -52,14 +56,20 @@ impl Expression {
         (self.names, values)
     }
 
+    /// The placeholder of an attribute's name.
     fn name(&mut self, attribute: &str) -> String {
-        let placeholder = format!("#{attribute}");
+        let known = self.names.iter().find(|(_, name)| *name == attribute);
+        if let Some((placeholder, _)) = known {
+            return placeholder.clone();
+        }
+        let placeholder = format!("#{}", self.names.len());
         self.names.insert(placeholder.clone(), attribute.to_owned());
         placeholder
     }
 
-    fn value(&mut self, name: &str, value: AttributeValue) -> String {
-        let placeholder = format!(":{name}");
+    /// The placeholder of a value.
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":{}", self.values.len());
         self.values.insert(placeholder.clone(), value);
         placeholder
     }
@@ -67,7 +77,7 @@ impl Expression {
     /// The user exists, and is as `precedent` says.
     pub(super) fn deletable(&mut self, precedent: Precedent<'_>) -> String {
         match precedent {
-            Precedent::Version(if_match) => self.matching(if_match),
+            Precedent::Exists => format!("attribute_exists({})", self.name("userId")),
             Precedent::Seen(user) => self.unchanged(user),
         }
     }
@@ -79,56 +89,37 @@ impl Expression {
         format!("attribute_not_exists({user_id})")
     }
 
-    /// No write of this service has come after `seen`.
+    /// The user is as it was `seen`, whoever writes to the table: each attribute it had (of
+    /// more than 100, those that the service knows and the first of the rest) has the
+    /// value it had, and each that the service knows and it had not is still absent. An
+    /// attribute that another client adds goes unnoticed.
     pub(super) fn unchanged(&mut self, seen: &User) -> String {
-        let user_id = self.name("userId");
-        let mut condition = format!("attribute_exists({user_id})");
-        for attribute in ["version", "updatedAt", "email"] {
+        let mut condition = format!("attribute_exists({})", self.name("userId"));
+        for (attribute, value) in seen.attributes().take(MAX_COMPARED) {
+            let (name, value) = (self.name(attribute), self.value(value.clone().into()));
+            condition += &format!(" AND {name} = {value}");
+        }
+        for attribute in seen.absent() {
             let name = self.name(attribute);
-            condition += &match seen.attribute(attribute) {
-                Some(value) => {
-                    let value = self.value(&format!("seen_{attribute}"), value.clone().into());
-                    format!(" AND {name} = {value}")
-                }
-                None => format!(" AND attribute_not_exists({name})"),
-            };
+            condition += &format!(" AND attribute_not_exists({name})");
         }
         condition
-    }
-
-    /// The user exists in one of the versions.
-    fn matching(&mut self, if_match: &IfMatch) -> String {
-        let user_id = self.name("userId");
-        let exists = format!("attribute_exists({user_id})");
-        let IfMatch::OneOf(versions) = if_match else {
-            return exists;
-        };
-        if versions.is_empty() {
-            return format!("{exists} AND attribute_not_exists({user_id})"); // never
-        }
-        let version = self.name("version");
-        let named = versions.iter().enumerate();
-        let named =
-            named.map(|(index, version)| self.value(&format!("version{index}"), number(version.0)));
-        let named = named.collect::<Vec<_>>().join(", ");
-        let unversioned = if versions.contains(&Version::default()) {
-            format!(" OR attribute_not_exists({version})")
-        } else {
-            String::new()
-        };
-        format!("{exists} AND ({version} IN ({named}){unversioned})")
     }
 
     /// The user exists, is as `precedent` says and can be counted up from, and
     /// was not last written `now`: a repeat of this write is to find itself.
     pub(super) fn changeable(&mut self, precedent: Precedent<'_>, now: Timestamp) -> String {
         let mut condition = self.deletable(precedent);
-        if let Precedent::Version(_) = precedent {
-            let (version, zero) = (self.name("version"), self.value("zero", number(0)));
-            condition += &format!(" AND (attribute_not_exists({version}) OR {version} >= {zero})");
+        if let Precedent::Exists = precedent {
+            let version = self.name("version");
+            let none = self.value(number(Version::NONE.get()));
+            let max = self.value(number(Version::MAX.get()));
+            condition += &format!(
+                " AND (attribute_not_exists({version}) OR ({version} >= {none} AND {version} < {max}))"
+            );
         }
         let updated_at = self.name("updatedAt");
-        let now = self.value("now", string(&now.to_string()));
+        let now = self.value(string(&now.to_string()));
         condition += &format!(" AND (attribute_not_exists({updated_at}) OR {updated_at} <> {now})");
         condition
     }
@@ -137,11 +128,10 @@ impl Expression {
     pub(super) fn claims(&mut self, email: Option<&str>) -> String {
         // Each write that gives a version claims, while addresses are each one user's.
         let version = self.name("version");
-        let first = self.value("first", number(Version::FIRST.0));
+        let first = self.value(number(Version::FIRST.get()));
         let mut condition = format!(" AND {version} >= {first}");
         if let Some(email) = email {
-            let name = self.name("email");
-            let email = self.value("claimed", string(email));
+            let (name, email) = (self.name("email"), self.value(string(email)));
             condition += &format!(" AND {name} = {email}");
         }
         condition
@@ -160,26 +150,24 @@ impl Expression {
         for (attribute, value) in attributes {
             let name = self.name(attribute);
             match value {
-                Some(value) => {
-                    set.push(format!("{name} = {}", self.value(attribute, value.into())));
-                }
+                Some(value) => set.push(format!("{name} = {}", self.value(value.into()))),
                 None => remove.push(name),
             }
         }
         let version = self.name("version");
         set.push(match precedent {
-            Precedent::Version(_) => {
-                let zero = self.value("zero", number(0));
-                let first = self.value("first", number(Version::FIRST.0));
-                format!("{version} = if_not_exists({version}, {zero}) + {first}")
+            Precedent::Exists => {
+                let none = self.value(number(Version::NONE.get()));
+                let one = self.value(number(1));
+                format!("{version} = if_not_exists({version}, {none}) + {one}")
             }
             Precedent::Seen(user) => {
-                let next = self.value("next", number(user.version().next().0));
+                let next = self.value(number(user.version().next().get()));
                 format!("{version} = {next}")
             }
         });
         let updated_at = self.name("updatedAt");
-        let now = self.value("now", string(&now.to_string()));
+        let now = self.value(string(&now.to_string()));
         set.push(format!("{updated_at} = {now}"));
         let set = set.join(", ");
         if remove.is_empty() {

@@ -1,6 +1,6 @@
 //! Transactions: what is written in several tables is written in all of them or in none.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     error::BuildError,
@@ -9,19 +9,13 @@ use aws_sdk_dynamodb::{
         AttributeValue, CancellationReason, TransactWriteItem, builders::TransactWriteItemBuilder,
     },
 };
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     UserStore,
     call::{Failure, in_time},
+    rounds::Pauses,
 };
-
-/// The longest pause before a transaction is tried again, the first time and ever.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
-/// How often a transaction is tried against those of others.
-const MOST_CONFLICTS: u32 = 24;
 
 /// What is stored, as far as it is another than a transaction's condition asks.
 pub(super) type Found = Option<HashMap<String, AttributeValue>>;
@@ -40,7 +34,8 @@ const REPEATABLE: [&str; 5] = [
 
 impl UserStore {
     /// Does all `actions` or none. It is repeated under one token until it is known to
-    /// have been done or cancelled, so that a lost answer is no trouble.
+    /// have been done or cancelled, so that a lost answer is no trouble; and under a new one
+    /// where others were at work on the same items, until the request's deadline.
     ///
     /// A condition that failed comes back as what each action found: `None` where it
     /// could have been done.
@@ -49,7 +44,8 @@ impl UserStore {
         actions: Vec<TransactWriteItem>,
     ) -> Result<(), Failure<Vec<Option<Found>>>> {
         let mut token = Uuid::new_v4();
-        for conflicts in 0..MOST_CONFLICTS {
+        let mut pauses = Pauses::of(self);
+        loop {
             let call = self.client.transact_write_items();
             let call = call.client_request_token(token);
             let call = call.set_transact_items(Some(actions.clone()));
@@ -81,24 +77,10 @@ impl UserStore {
                     return Err(Failure::Call { retryable, cause });
                 }
             }
-            if !self.pause(conflicts).await {
-                break;
+            if !pauses.pause().await {
+                return Err(Failure::Conflict);
             }
         }
-        Err(Failure::Conflict)
-    }
-
-    /// Waits, longer and longer, at random; `false` where there is no time for it.
-    pub(super) async fn pause(&self, conflicts: u32) -> bool {
-        let longest = FIRST_PAUSE
-            .saturating_mul(1 << conflicts.min(8))
-            .min(LONGEST_PAUSE);
-        let until = Instant::now() + longest.mul_f64(fastrand::f64());
-        if self.deadline.is_some_and(|deadline| deadline <= until) {
-            return false;
-        }
-        tokio::time::sleep_until(until).await;
-        true
     }
 }
 

@@ -17,6 +17,13 @@ pub(super) const MAX_METADATA_BYTES: usize = 64 * 1024;
 /// Containers inside each other in `metadata`, itself included.
 const MAX_METADATA_DEPTH: usize = 20;
 
+/// Containers inside each other in an item
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+const MAX_STORED_DEPTH: usize = 32;
+
+/// The attributes that a client may write.
+const WRITABLE: [&str; 4] = ["name", "email", "phone", "metadata"];
+
 /// What a client may write of a user. It exists only where every rule holds.
 #[derive(Clone, Debug)]
 pub struct UserInput {
@@ -37,18 +44,18 @@ impl UserInput {
         Ok((user_id, Self::parse(fields)?))
     }
 
-    /// Reads the body of a `PUT` to the user `addressed`. A `userId` in it must
+    /// Reads the body of a `PUT` that creates the user `addressed`. A `userId` in it must
     /// be the same.
     ///
     /// # Errors
     /// As [`UserInput::for_creation`].
-    pub fn for_replacement(body: &[u8], addressed: &UserId) -> Result<Self, Error> {
+    pub fn for_creation_at(body: &[u8], addressed: &UserId) -> Result<Self, Error> {
         let mut fields = Fields::read(body)?;
         fields.addressed(addressed);
         Self::parse(fields)
     }
 
-    fn parse(mut fields: Fields<'_>) -> Result<Self, Error> {
+    pub(super) fn parse(mut fields: Fields<'_>) -> Result<Self, Error> {
         let draft = Draft {
             name: fields.string("name").map(|name| name.trim().to_owned()),
             email: fields.string("email"),
@@ -153,7 +160,7 @@ pub(super) fn metadata_bytes(metadata: &AttributeValue) -> usize {
 pub(super) struct Fields<'a> {
     members: Members<'a>,
     /// The names that have been asked for: those that a user has.
-    known: BTreeSet<&'static str>,
+    known: BTreeSet<String>,
     errors: FieldErrors,
 }
 
@@ -208,12 +215,31 @@ impl<'a> Fields<'a> {
         });
     }
 
+    /// Every member that a client may not write, as it was sent. Null counts as left out
+    /// where the service keeps the attribute.
+    pub(super) fn read_only(&mut self) -> Vec<(String, AttributeValue)> {
+        let mut read_only = Vec::new();
+        for (name, raw) in &self.members.0 {
+            if name == "userId" || WRITABLE.contains(&name.as_str()) {
+                continue;
+            }
+            self.known.insert(name.clone());
+            if ATTRIBUTES.contains(&name.as_str()) && raw.get() == "null" {
+                continue;
+            }
+            let place = Place::Member(&Place::Body, name);
+            let value = json::attribute_value(raw, place, MAX_STORED_DEPTH, &mut self.errors);
+            read_only.push((name.clone(), value));
+        }
+        read_only
+    }
+
     fn reject(&mut self, name: &str, message: impl Into<String>) {
         self.errors.push(Place::Member(&Place::Body, name), message);
     }
 
     fn get(&mut self, name: &'static str) -> Option<&'a RawValue> {
-        self.known.insert(name);
+        self.known.insert(name.to_owned());
         self.members
             .0
             .iter()
@@ -318,7 +344,7 @@ impl<'a> Fields<'a> {
             let place = Place::Member(&Place::Body, name);
             self.errors.push(place, "is given more than once");
         }
-        for name in names.into_iter().filter(|name| !self.known.contains(name)) {
+        for name in names.into_iter().filter(|name| !self.known.contains(*name)) {
             let message = if ATTRIBUTES.contains(&name) {
                 "is kept by the service; leave it out"
             } else {

@@ -20,7 +20,7 @@ use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
 use crate::{harness::log_file, runtime_api::RuntimeApi};
 
 /// The command of `cargo run`, with nothing of this process's environment.
-fn user_service(arguments: &[&str]) -> Command {
+pub fn user_service(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
     command
         .args(arguments)
@@ -31,7 +31,7 @@ fn user_service(arguments: &[&str]) -> Command {
 }
 
 /// A running `user-service`.
-struct Running {
+pub struct Running {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     greeting: Vec<String>,
@@ -39,7 +39,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(mut command: Command) -> Self {
+    pub async fn start(mut command: Command) -> Self {
         command
             .stdout(Stdio::piped())
             .stderr(log_file("user-service").1);
@@ -69,7 +69,7 @@ impl Running {
     }
 
     /// The status, the header fields and the JSON of an answer; null where it is empty.
-    async fn send(
+    pub async fn send(
         &self,
         method: Method,
         path: &str,

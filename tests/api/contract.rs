@@ -321,10 +321,12 @@ async fn the_document_names_every_field_of_a_user() {
     let schemas = &CONTRACT.document["components"]["schemas"];
     assert_eq!(names(&schemas["User"]["properties"]), names(&created));
     assert_eq!(names(&schemas["NewUser"]["properties"]), names(&user));
-    // A replacement is addressed by its path.
+    // Replacements and patches are addressed by their path.
     user.as_object_mut().unwrap().remove("userId");
-    assert_eq!(names(&schemas["UserInput"]["properties"]), names(&user));
     assert_eq!(names(&schemas["UserPatch"]["properties"]), names(&user));
+    let mut sent_back = names(&created);
+    sent_back.remove("userId");
+    assert_eq!(names(&schemas["UserReplacement"]["properties"]), sent_back);
 }
 
 /// One request for each way in which an operation can end.

@@ -17,6 +17,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -25,6 +26,7 @@ use hyper_util::{
 use lambda_http::http::{HeaderMap, Method, Request, StatusCode};
 use serde_dynamo::Item;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use user_service::{
     access::AuthMode,
@@ -189,6 +191,7 @@ impl Service {
             body: String::from_utf8(body.to_vec()).unwrap(),
         };
         contract::check(&method, path, &answer);
+        answer.check_entity_tag();
         answer
     }
 
@@ -546,12 +549,28 @@ impl Answer {
             .collect()
     }
 
+    /// Checks that an entity-tag is the one of the body, where there are both: a quoted
+    /// SHA-256, cut to 128 bits.
+    #[track_caller]
+    fn check_entity_tag(&self) {
+        let entity_tag = self.header("etag");
+        if !entity_tag.is_empty() && !self.body.is_empty() {
+            let hash = BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(&self.body)[..16]);
+            assert_eq!(entity_tag, format!("\"{hash}\""), "{self:#?}");
+        }
+    }
+
     /// The value of a header field, empty where there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
+}
+
+/// `If-Match` of the representation that an answer has given.
+pub fn if_match(answer: &Answer) -> [(&'static str, &str); 1] {
+    [("if-match", answer.header("etag"))]
 }
 
 /// A user that a client may create, with an email address that no other has.

@@ -46,7 +46,6 @@ async fn of_32_concurrent_posts_with_one_key_all_are_the_201_of_one_user() {
         for answer in answers {
             let answer = answer.has_status(201);
             assert_eq!(answer.body, first);
-            assert_eq!(answer.header("etag"), "\"1\"");
         }
         assert_eq!(count_users(&service).await, 1);
         let other = post(&service, &key, &ada()).await;

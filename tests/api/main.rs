@@ -6,6 +6,7 @@ mod access;
 mod bad_input;
 mod binaries;
 mod claim_emails;
+mod contention;
 mod contract;
 mod crashes;
 mod create;

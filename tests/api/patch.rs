@@ -34,7 +34,6 @@ async fn what_is_absent_stays_and_what_is_null_goes() {
     )
     .await;
     let patched = patched.has_status(200);
-    assert_eq!(patched.header("etag"), "\"2\"");
     let mut expected = user.clone();
     expected["name"] = json!("Ada canary King");
     expected["version"] = json!(2);
@@ -176,11 +175,13 @@ async fn it_is_json_by_either_name_and_one_call_unless_metadata_merges() {
 }
 
 #[tokio::test]
-async fn if_match_patches_only_the_version_it_names() {
+async fn if_match_patches_only_the_representation_it_names() {
     let service = Service::start().await;
     let (_, path) = grown_up(&service).await;
     let body = json!({ "name": "B canary" });
-    for (etag, status) in [("\"9\"", 412), ("\"1\"", 200), ("\"1\"", 412), ("*", 200)] {
+    let read = service.get(&path).await.has_status(200);
+    let current = read.header("etag");
+    for (etag, status) in [("\"1\"", 412), (current, 200), (current, 412), ("*", 200)] {
         let headers = [("if-match", etag)];
         let answer = service
             .send_json(Method::PATCH, &path, &headers, &body)

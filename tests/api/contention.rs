@@ -1,0 +1,160 @@
+//! Many writers of one user, or of one address, in many processes: the Lambda binary, as
+//! AWS runs its sandboxes, and `user-service`.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use lambda_http::http::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    binaries::{Running, user_service},
+    emails::claims_are_those_of_the_users,
+    harness::{Service, Setup, Through, some_id},
+};
+
+const PROCESSES: usize = 8;
+const WRITERS: usize = 64;
+
+/// Processes of the service over the tables of one DynamoDB.
+struct Processes {
+    /// The Lambda binaries where there are no `servers`; else only the tables of those.
+    service: Service,
+    servers: Vec<Running>,
+}
+
+impl Processes {
+    async fn of_lambda() -> Self {
+        let setup = Setup {
+            sandboxes: PROCESSES,
+            through: Some(Through::Lambda),
+            ..Setup::default()
+        };
+        Self {
+            service: setup.start().await,
+            servers: Vec::new(),
+        }
+    }
+
+    async fn of_user_service() -> Self {
+        let service = Service::start().await;
+        let endpoint = service.store().endpoint_url();
+        let start = |_| {
+            let mut command = user_service(&[
+                "--port=0",
+                "--no-sample",
+                "--table",
+                service.table(),
+                "--emails-table",
+                service.emails_table(),
+                "--idempotency-table",
+                service.idempotency_table(),
+            ]);
+            command.env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint);
+            Running::start(command)
+        };
+        let servers = join_all((0..PROCESSES).map(start)).await;
+        Self { service, servers }
+    }
+
+    /// Sends each of the `requests` at once, spread over the processes: the statuses and
+    /// the bodies of the answers.
+    async fn send_all(&self, requests: Vec<(Method, String, Value)>) -> Vec<(u16, Value)> {
+        let answers = requests.iter().enumerate();
+        let answers = answers.map(async |(index, (method, path, body))| {
+            if self.servers.is_empty() {
+                let answer = self.service.send_json(method.clone(), path, &[], body);
+                let answer = answer.await;
+                return (answer.status.as_u16(), answer.json());
+            }
+            let server = &self.servers[index % self.servers.len()];
+            let (status, _, body) = server.send(method.clone(), path, &[], body).await;
+            (status, body)
+        });
+        join_all(answers).await
+    }
+
+    /// A new user: its path and its address.
+    async fn user(&self) -> (String, String) {
+        let email = some_email();
+        let user = json!({ "userId": some_id(), "name": "A canary", "email": email });
+        let created = self.service.post("/users", &user).await.has_status(201);
+        (created.header("location").to_owned(), email)
+    }
+
+    async fn read(&self, path: &str) -> Value {
+        let path = format!("{path}?consistent=true");
+        self.service.get(&path).await.has_status(200).json()
+    }
+
+    async fn metadata_patches_of_one_user_all_hold(&self) {
+        let (path, _) = self.user().await;
+        let patch = |number| json!({ "metadata": { format!("k{number}"): number } });
+        let patches = (0..WRITERS).map(|number| (Method::PATCH, path.clone(), patch(number)));
+        for answer in self.send_all(patches.collect()).await {
+            assert_eq!(answer.0, 200, "{answer:?}");
+        }
+        let keys = (0..WRITERS).map(|number| (format!("k{number}"), json!(number)));
+        let user = self.read(&path).await;
+        assert_eq!(user["metadata"], Value::Object(keys.collect()));
+        assert_eq!(user["version"], 1 + WRITERS);
+    }
+
+    async fn moves_of_one_users_address_all_succeed_and_leave_one_claim(&self) {
+        let (path, _) = self.user().await;
+        let put = || json!({ "name": "A canary", "email": some_email() });
+        let puts = (0..WRITERS).map(|_| (Method::PUT, path.clone(), put()));
+        for answer in self.send_all(puts.collect()).await {
+            assert_eq!(answer.0, 200, "{answer:?}");
+        }
+        assert_eq!(self.read(&path).await["version"], 1 + WRITERS);
+        claims_are_those_of_the_users(&self.service).await;
+    }
+
+    async fn plain_puts_of_one_user_are_each_counted(&self) {
+        let (path, email) = self.user().await;
+        let put = |number| json!({ "name": format!("Canary {number}"), "email": email });
+        let puts = (0..WRITERS).map(|number| (Method::PUT, path.clone(), put(number)));
+        let versions = self.send_all(puts.collect()).await.into_iter();
+        let versions = versions.map(|answer| {
+            assert_eq!(answer.0, 200, "{answer:?}");
+            answer.1["version"].as_u64().unwrap()
+        });
+        let versions: BTreeSet<_> = versions.collect();
+        assert_eq!(versions, (2..=65).collect());
+        assert_eq!(self.read(&path).await["version"], 1 + WRITERS);
+    }
+
+    async fn creates_of_one_address_are_one_201(&self) {
+        let user = json!({ "name": "A canary", "email": some_email() });
+        let creates = (0..WRITERS).map(|_| (Method::POST, "/users".to_owned(), user.clone()));
+        let answers = self.send_all(creates.collect()).await;
+        let count = |status| answers.iter().filter(|answer| answer.0 == status).count();
+        assert_eq!((count(201), count(409)), (1, WRITERS - 1), "{answers:?}");
+        claims_are_those_of_the_users(&self.service).await;
+    }
+
+    async fn keep_their_promises(&self) {
+        self.metadata_patches_of_one_user_all_hold().await;
+        self.moves_of_one_users_address_all_succeed_and_leave_one_claim()
+            .await;
+        self.plain_puts_of_one_user_are_each_counted().await;
+        self.creates_of_one_address_are_one_201().await;
+    }
+}
+
+fn some_email() -> String {
+    format!("canary-{}@example.com", Uuid::new_v4())
+}
+
+#[tokio::test]
+async fn of_64_concurrent_writers_in_eight_lambda_processes_each_has_its_way() {
+    Processes::of_lambda().await.keep_their_promises().await;
+}
+
+#[tokio::test]
+async fn of_64_concurrent_writers_in_eight_servers_each_has_its_way() {
+    let servers = Processes::of_user_service().await;
+    servers.keep_their_promises().await;
+}
