@@ -213,36 +213,54 @@ pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
         && stored.iter().all(|(name, stored)| {
             sent.get(name).is_some_and(|sent| shows(stored, sent))
         })),
-        Ss(stored) => is_set(stored.iter().cloned().map(Some), sent),
-        Ns(stored) => is_set(stored.iter().map(|stored| number(stored)), sent),
+        Ss(stored) => is_set(stored.iter().map(|text| Element::Text(text.clone())), sent),
+        Ns(stored) => is_set(
+            stored.iter().map(|text| Element::Number(number(text))),
+            sent,
+        ),
         Bs(stored) => {
-            let shown = stored
-                .iter()
-                .map(|stored| Some(BASE64_STANDARD.encode(stored)));
-            is_set(shown, sent)
+            let texts = stored.iter().map(|bytes| BASE64_STANDARD.encode(bytes));
+            is_set(texts.map(Element::Text), sent)
         }
     }
 }
 
-/// Whether `sent` lists the texts that a set is `shown` as, in any order.
-fn is_set(shown: impl ExactSizeIterator<Item = Option<String>>, sent: &AttributeValue) -> bool {
+/// An element of a set, as JSON shows it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Element {
+    Text(String),
+    Number(Option<String>),
+}
+
+impl Element {
+    /// The element that `value` is; none where no set holds such a value.
+    fn of(value: &AttributeValue) -> Option<Self> {
+        match value {
+            AttributeValue::S(text) => Some(Self::Text(text.clone())),
+            AttributeValue::N(text) => Some(Self::Number(number(text))),
+            AttributeValue::Bool(_)
+            | AttributeValue::Null(_)
+            | AttributeValue::B(_)
+            | AttributeValue::L(_)
+            | AttributeValue::M(_)
+            | AttributeValue::Ss(_)
+            | AttributeValue::Ns(_)
+            | AttributeValue::Bs(_) => None,
+        }
+    }
+}
+
+/// Whether `sent` lists the elements of a set, in any order.
+fn is_set(shown: impl ExactSizeIterator<Item = Element>, sent: &AttributeValue) -> bool {
     let AttributeValue::L(sent) = sent else {
         return false;
     };
-    let texts = sent.iter().map(|sent| match sent {
-        AttributeValue::S(text) => Some(text.clone()),
-        AttributeValue::N(text) => number(text),
-        AttributeValue::Bool(_)
-        | AttributeValue::Null(_)
-        | AttributeValue::B(_)
-        | AttributeValue::L(_)
-        | AttributeValue::M(_)
-        | AttributeValue::Ss(_)
-        | AttributeValue::Ns(_)
-        | AttributeValue::Bs(_) => None,
-    });
     shown.len() == sent.len()
-        && texts.collect::<Option<BTreeSet<_>>>() == shown.collect::<Option<BTreeSet<_>>>()
+        && sent
+            .iter()
+            .map(Element::of)
+            .collect::<Option<BTreeSet<_>>>()
+            == Some(shown.collect())
 }
 
 /// The text in which DynamoDB gives back the JSON number `text`: plain decimal

@@ -7,7 +7,7 @@ use crate::harness::{Service, ada, if_match, some_id};
 
 const DIGITS_38: &str = "12345678901234567890123456789012345678";
 
-fn item_of_everything(id: &str) -> Value {
+pub fn item_of_everything(id: &str) -> Value {
     json!({
         "userId": { "S": id },
         "name": { "S": "Old canary" },

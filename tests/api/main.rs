@@ -14,6 +14,7 @@ mod delete;
 mod docs;
 mod documents;
 mod emails;
+mod entity_tags;
 mod events;
 mod gateway;
 mod get;
@@ -24,6 +25,7 @@ mod list;
 mod logs;
 mod methods;
 mod patch;
+mod put_back;
 mod replace;
 #[path = "../runtime_api/mod.rs"]
 mod runtime_api;
