@@ -246,9 +246,7 @@ async fn read(
     let if_match = IfMatch::read(&request.headers)?;
     let if_none_match = IfNoneMatch::read(&request.headers)?;
     let user = user.await?;
-    if !if_match.allows(&user) {
-        return Err(Error::VersionMismatch);
-    }
+    if_match.check(&user)?;
     if if_none_match.excludes(&user) {
         return Ok(response::not_modified(&user));
     }

@@ -62,11 +62,15 @@ impl IfMatch {
         })
     }
 
-    /// Whether a write may happen to `user`.
-    pub fn allows(&self, user: &User) -> bool {
+    /// Checks that `user` is as the header says.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`].
+    pub fn check(&self, user: &User) -> Result<(), Error> {
         match self {
-            Self::Any => true,
-            Self::OneOf(tags) => tags.contains(&EntityTag::of(user)),
+            Self::Any => Ok(()),
+            Self::OneOf(tags) if tags.contains(&EntityTag::of(user)) => Ok(()),
+            Self::OneOf(_) => Err(Error::VersionMismatch),
         }
     }
 }

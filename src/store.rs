@@ -1,23 +1,22 @@
 //! The tables: every call of DynamoDB, and nothing else knows them.
 //!
-//! An operation is one call, unless a user has to be read before it is known what to
-//! write. A write states its condition to DynamoDB, and what a failed condition means
-//! is told by the item it returns (`ReturnValuesOnConditionCheckFailure`), without a
-//! second read. What is written in several tables is written in one transaction.
+//! Users are written in one way: read, decide, commit. What is to become of the user that
+//! was read is decided without another call, and one transaction makes it so, with the claim
+//! on its address and the record of the request's key, if the user is still as it was read.
+//! Where it is not, it is read again after a pause, and decided again, until the request's
+//! deadline.
 //!
-//! The SDK repeats a call that was not answered. Where the call had been carried
-//! out, the repeat of a write meets its own traces: its condition is made to fail
-//! on them, and the item that comes back tells that the write is done. That ends
-//! where another writer comes between the two: a write with a condition is then
-//! answered as one that failed, and a plain `PUT` is done, and counted, twice.
+//! A transaction goes out under a token: where an answer was lost it is repeated unchanged,
+//! and DynamoDB makes it once, however often it comes
+//! (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>).
 
 mod call;
 mod claim;
 #[cfg(feature = "local")]
 mod claim_emails;
-mod create;
+mod commit;
 mod expression;
-mod rounds;
+mod pauses;
 #[cfg(feature = "local")]
 mod table;
 mod transaction;
@@ -32,12 +31,7 @@ use std::{
 };
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_dynamodb::{
-    Client,
-    config::SharedHttpClient,
-    operation::{delete_item::DeleteItemError, update_item::UpdateItemError},
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
-};
+use aws_sdk_dynamodb::{Client, config::SharedHttpClient, types::AttributeValue};
 use aws_smithy_http_client::tls;
 use serde_dynamo::Item;
 use tokio::time::Instant;
@@ -45,21 +39,24 @@ use tokio::time::Instant;
 #[cfg(feature = "local")]
 pub use self::claim_emails::{Claim, Claimed};
 use self::{
-    call::{Attempts, Failure, failed_condition, in_time, no_condition},
-    claim::{Holding, Refusal},
-    expression::{Expression, Precedent},
-    rounds::Rounds,
+    call::{Attempts, in_time, no_condition},
+    claim::Holding,
+    commit::{Refusal, Write},
+    pauses::Pauses,
 };
 use crate::{
     error::Error,
+    idempotency::KeyedCreation,
     page::{Cursor, Limit, Page},
     precondition::IfMatch,
-    user::{Change, EmailKey, Timestamp, User, UserId, Version},
+    user::{Change, Timestamp, User, UserId},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many that an operation is repeated until its time is up.
+const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
@@ -97,7 +94,7 @@ impl UserStore {
     ///
     /// Sets the timeouts (connect 1 s, attempt 1 s, operation 5 s) and the
     /// standard retries with backoffs up to half a second: a DynamoDB that does
-    /// not answer has failed after some 3 s.
+    /// not answer has failed after 5 s.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -105,6 +102,7 @@ impl UserStore {
             .operation_timeout(OPERATION_TIMEOUT)
             .build();
         let retries = RetryConfig::standard()
+            .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(FIRST_BACKOFF)
             .with_max_backoff(LONGEST_BACKOFF);
         let config = aws_sdk_dynamodb::config::Builder::from(config)
@@ -185,16 +183,31 @@ impl UserStore {
         Ok(Page { items, next })
     }
 
+    /// Stores a new user, and returns it. Where it is created under a key that is on
+    /// record, nothing is stored, and the user is returned as it was created then.
+    ///
+    /// # Errors
+    /// [`Error::UserExists`] and [`Error::EmailTaken`], and all that is stored is as it
+    /// was; [`Error::IdempotencyKeyReused`]; [`Error::Store`].
+    pub async fn create(&self, new: User, keyed: Option<&KeyedCreation>) -> Result<User, Error> {
+        let mut pauses = Pauses::of(self);
+        loop {
+            let write = Write::Create(&new, keyed);
+            match self.commit(write, Holding::Own, SAVE).await {
+                Ok(()) => return Ok(new),
+                Err(Refusal::Overtaken | Refusal::Holding(_)) => pauses.pause(SAVE).await?,
+                Err(Refusal::Taken { user_id, email }) => return Err(Error::taken(user_id, email)),
+                Err(Refusal::Recorded(record)) => {
+                    let keyed = keyed.expect("a record of no key is not met");
+                    return keyed.repeated(new, &record);
+                }
+                Err(Refusal::Failure(error)) => return Err(error),
+            }
+        }
+    }
+
     /// Makes `change` of a user, counts its version up, and returns the user as it is
     /// then. Attributes that the service does not know stay.
-    ///
-    /// Where another writer is quicker it is made again, after a pause, until the request's
-    /// deadline.
-    ///
-    /// It takes a second call where the user is read first: under `if_match`, where the
-    /// change states a condition of its own, and where `metadata` is merged. It does too
-    /// where the user was last written in the same millisecond, where its `version` is not
-    /// one of this service, and where its address moves or is spelled otherwise.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::EmailTaken`],
@@ -206,157 +219,52 @@ impl UserStore {
         if_match: &IfMatch,
         clock: impl Fn() -> Timestamp,
     ) -> Result<User, Error> {
-        let mut now = clock();
-        let unconditional = match if_match {
-            IfMatch::Any => change.unconditional(),
-            IfMatch::OneOf(_) => None,
-        };
-        let mut seen = None;
-        let mut holding = Holding::Own;
-        let mut attempts = self.attempts();
-        if unconditional.is_none() {
-            seen = Some(self.read(user_id, SAVE).await?);
-        }
-        let mut rounds = Rounds::of(self);
-        loop {
-            if rounds.next(SAVE).await? && seen.is_some() {
-                let stored = self.read(user_id, SAVE).await?;
-                if attempts.may_have_written() && stored.was_written(change, now) {
-                    return Ok(stored);
-                }
-                seen = Some(stored);
-            }
-            if let Some(stored) = &seen {
-                if !if_match.allows(stored) {
-                    return Err(Error::VersionMismatch);
-                }
-                change.check(stored)?;
-            }
-            if let (Some(emails), Some(stored)) = (&self.tables.emails, &seen)
-                && needs_claim(stored, change)
-            {
-                let attributes = change.attributes(stored)?;
-                let changed = self.change_with_claim(emails, stored, attributes, now, holding);
-                match changed.await {
-                    Ok(changed) => return Ok(changed),
-                    Err(Refusal::User(None)) => return Err(Error::UserNotFound),
-                    Err(Refusal::User(now_stored)) => (seen, holding) = (now_stored, Holding::Own),
-                    Err(Refusal::Taken) => return Err(Error::taken(false, true)),
-                    Err(Refusal::Holding(other)) => holding = other,
-                    Err(Refusal::Failure(error)) => return Err(error),
-                }
-                now = clock().max(now.next());
-                attempts = self.attempts();
-                continue;
-            }
-            let (precedent, attributes) = match (&seen, unconditional.clone()) {
-                (Some(stored), None) => (Precedent::Seen(stored), change.attributes(stored)?),
-                (Some(stored), Some(attributes)) => (Precedent::of(stored), attributes),
-                (None, attributes) => (Precedent::Exists, attributes.unwrap_or_default()),
-            };
-            let mut expression = Expression::default();
-            let mut condition = expression.changeable(precedent, now);
-            if let (Some(_), Precedent::Exists) = (&self.tables.emails, precedent) {
-                // The address stays as it is stored, which is as it is sent at first.
-                let stored = seen.as_ref().and_then(|stored| stored.text("email"));
-                let email = change.email().map(|sent| stored.unwrap_or(sent));
-                condition += &expression.claims(email);
-            }
-            let update = expression.update(attributes, precedent, now);
-            let call = self.client.update_item().table_name(&self.tables.users);
-            let call = call.key("userId", string(user_id.as_str()));
-            let call = call
-                .update_expression(update)
-                .condition_expression(condition);
-            let (names, values) = expression.into_parts();
-            let call = call.set_expression_attribute_names(Some(names));
-            let call = call.set_expression_attribute_values(values);
-            let call = call.return_values(ReturnValue::AllNew);
-            let call = call.return_values_on_condition_check_failure(AllOld);
-            let call = call.customize().interceptor(attempts.clone()).send();
-            let stored =
-                match in_time(self.deadline, call, failed_condition!(UpdateItemError)).await {
-                    Ok(output) => match user(output.attributes.unwrap_or_default()) {
-                        // Counted up from a number that is no version, such as 1.5.
-                        uncounted if uncounted.version() == Version::NONE => uncounted,
-                        changed => return Ok(changed),
-                    },
-                    Err(Failure::Condition(Some(stored))) => {
-                        if attempts.may_have_written() && stored.was_written(change, now) {
-                            return Ok(stored);
-                        }
-                        stored
-                    }
-                    Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
-                    Err(Failure::Conflict) => continue,
-                    Err(failure) => return Err(failure.into_error(SAVE)),
-                };
-            now = clock().max(now.next());
-            attempts = self.attempts();
-            seen = Some(stored);
-        }
+        let changed = self.write(user_id, SAVE, |before| {
+            if_match.check(before)?;
+            change.apply(before, clock()).map(Some)
+        });
+        Ok(changed.await?.expect("a change leaves a user"))
     }
 
     /// Deletes a user.
     ///
-    /// It takes two calls, of which the first reads the user, where addresses are each one
-    /// user's and under `if_match`.
-    ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
     pub async fn delete(&self, user_id: &UserId, if_match: &IfMatch) -> Result<(), Error> {
-        if let Some(emails) = &self.tables.emails {
-            return self.delete_with_claim(emails, user_id, if_match).await;
-        }
-        let mut seen = match if_match {
-            IfMatch::Any => None,
-            IfMatch::OneOf(_) => Some(self.read(user_id, DELETE).await?),
-        };
-        let mut attempts = self.attempts();
-        let mut rounds = Rounds::of(self);
-        loop {
-            if rounds.next(DELETE).await? && seen.is_some() {
-                seen = match self.read(user_id, DELETE).await {
-                    Ok(stored) => Some(stored),
-                    Err(Error::UserNotFound) if attempts.may_have_written() => return Ok(()),
-                    Err(error) => return Err(error),
-                };
-            }
-            if let Some(stored) = &seen
-                && !if_match.allows(stored)
-            {
-                return Err(Error::VersionMismatch);
-            }
-            let precedent = seen.as_ref().map_or(Precedent::Exists, Precedent::Seen);
-            let mut expression = Expression::default();
-            let condition = expression.deletable(precedent);
-            let call = self.client.delete_item().table_name(&self.tables.users);
-            let call = call.key("userId", string(user_id.as_str()));
-            let call = call.condition_expression(condition);
-            let (names, values) = expression.into_parts();
-            let call = call.set_expression_attribute_names(Some(names));
-            let call = call.set_expression_attribute_values(values);
-            let call = call.return_values_on_condition_check_failure(AllOld);
-            let call = call.customize().interceptor(attempts.clone()).send();
-            match in_time(self.deadline, call, failed_condition!(DeleteItemError)).await {
-                Ok(_) => return Ok(()),
-                Err(Failure::Condition(None)) if attempts.may_have_written() => return Ok(()),
-                Err(Failure::Condition(None)) => return Err(Error::UserNotFound),
-                Err(Failure::Condition(stored)) => {
-                    attempts = self.attempts();
-                    seen = stored;
-                }
-                Err(Failure::Conflict) => {}
-                Err(failure) => return Err(failure.into_error(DELETE)),
-            }
-        }
+        let deleted = self.write(user_id, DELETE, |before| {
+            if_match.check(before)?;
+            Ok(None)
+        });
+        deleted.await.map(drop)
     }
 
-    /// The user that a write is to be made of, which tells the caller `message` where it
-    /// fails.
-    async fn read(&self, user_id: &UserId, message: &'static str) -> Result<User, Error> {
-        let stored = self.get(user_id, true).await;
-        stored.map_err(|error| error.told_as(message))
+    /// Writes what `decide` makes of a user that is there, and returns it: another state of
+    /// it, or none where it is deleted. It decides again where another writer was quicker.
+    async fn write(
+        &self,
+        user_id: &UserId,
+        message: &'static str,
+        decide: impl Fn(&User) -> Result<Option<User>, Error>,
+    ) -> Result<Option<User>, Error> {
+        let mut pauses = Pauses::of(self);
+        let mut holding = Holding::Own;
+        loop {
+            let before = self.get(user_id, true).await;
+            let before = before.map_err(|error| error.told_as(message))?;
+            let after = decide(&before)?;
+            let write = match &after {
+                Some(after) => Write::Change(&before, after),
+                None => Write::Delete(&before),
+            };
+            match self.commit(write, holding, message).await {
+                Ok(()) => return Ok(after),
+                Err(Refusal::Holding(other)) => holding = other,
+                Err(Refusal::Overtaken | Refusal::Recorded(_)) => {}
+                Err(Refusal::Taken { user_id, email }) => return Err(Error::taken(user_id, email)),
+                Err(Refusal::Failure(error)) => return Err(error),
+            }
+            pauses.pause(message).await?;
+        }
     }
 
     fn attempts(&self) -> Attempts {
@@ -371,13 +279,6 @@ pub fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(tls)
         .build_https()
-}
-
-/// Whether `change` of `stored` has to write a claim too: its address moves, or it is
-/// a user from before.
-fn needs_claim(stored: &User, change: &Change) -> bool {
-    let moves = |email| EmailKey::of(email) != EmailKey::of_user(stored);
-    stored.version() == Version::NONE || change.email().is_some_and(moves)
 }
 
 fn user(item: HashMap<String, AttributeValue>) -> User {

@@ -10,9 +10,7 @@ use std::{collections::HashMap, fmt};
 
 use serde::{Serialize, Serializer};
 use serde_dynamo::{AttributeValue, Item};
-use time::{
-    Duration, OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description,
-};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use uuid::Uuid;
 
 pub use self::{email::EmailKey, input::UserInput, patch::UserPatch, replacement::Replacement};
@@ -102,43 +100,17 @@ pub enum Change {
 }
 
 impl Change {
-    /// The email address that the user is to have; `None` where it stays as it is.
-    pub fn email(&self) -> Option<&str> {
-        match self {
-            Self::Replacement(replacement) => Some(replacement.input().email()),
-            Self::Patch(patch) => patch.email(),
-        }
-    }
-
-    /// What to write whatever is stored; `None` where that has to be known first.
-    pub fn unconditional(&self) -> Option<Attributes> {
-        match self {
-            Self::Replacement(replacement) => replacement.unconditional(),
-            Self::Patch(patch) => patch.unconditional(),
-        }
-    }
-
-    /// Whether the change may be made of `stored`, as far as its own body says.
+    /// What it makes of `stored` at the time `now`.
     ///
     /// # Errors
-    /// [`Error::VersionMismatch`], and [`Error::InvalidUser`] where the body changes what
-    /// a client may not.
-    pub fn check(&self, stored: &User) -> Result<(), Error> {
-        match self {
-            Self::Replacement(replacement) => replacement.check(stored),
-            Self::Patch(_) => Ok(()),
-        }
-    }
-
-    /// What the attributes of `stored` become.
-    ///
-    /// # Errors
-    /// [`Error::InvalidUser`] where they would break a rule.
-    pub fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
-        match self {
-            Self::Replacement(replacement) => Ok(replacement.input().clone().into_attributes()),
-            Self::Patch(patch) => patch.attributes(stored),
-        }
+    /// [`Error::VersionMismatch`], and [`Error::InvalidUser`] where the body changes what a
+    /// client may not, or the user would break a rule then.
+    pub fn apply(&self, stored: &User, now: Timestamp) -> Result<User, Error> {
+        let attributes = match self {
+            Self::Replacement(replacement) => replacement.attributes(stored)?,
+            Self::Patch(patch) => patch.attributes(stored)?,
+        };
+        Ok(stored.clone().changed(attributes, now))
     }
 }
 
@@ -197,11 +169,6 @@ impl Timestamp {
     /// In seconds since 1970, as DynamoDB's time to live counts them.
     pub fn unix_seconds(self) -> u64 {
         self.0.unix_timestamp().try_into().unwrap_or_default()
-    }
-
-    /// The next millisecond.
-    pub fn next(self) -> Self {
-        Self(self.0 + Duration::MILLISECOND)
     }
 }
 
@@ -284,7 +251,8 @@ impl User {
     }
 
     /// The same user after a write of `attributes`.
-    pub fn changed(mut self, attributes: Attributes, version: Version, now: Timestamp) -> Self {
+    fn changed(mut self, attributes: Attributes, now: Timestamp) -> Self {
+        let version = self.version().next();
         let kept_by_the_service = [
             (
                 "version",
@@ -299,16 +267,6 @@ impl User {
             };
         }
         self
-    }
-
-    /// Whether the last write of it was that of `change` at the time `now`.
-    pub fn was_written(&self, change: &Change, now: Timestamp) -> bool {
-        self.text("updatedAt") == Some(&now.to_string())
-            && change.attributes(self).is_ok_and(|attributes| {
-                attributes
-                    .iter()
-                    .all(|(name, value)| self.attribute(name) == value.as_ref())
-            })
     }
 
     /// All of its attributes: first those that the service knows, then the rest in the
@@ -369,8 +327,6 @@ mod tests {
             Timestamp::from(fine).to_string(),
             "1970-01-01T00:00:00.001Z"
         );
-        let next = Timestamp::from(moment(2_000_000));
-        assert_eq!(Timestamp::from(fine).next(), next);
     }
 
     #[test]

@@ -19,10 +19,7 @@ use aws_sdk_dynamodb::{
 };
 use tokio::time::Instant;
 
-use crate::{
-    error::{Error, StoreError},
-    user::User,
-};
+use crate::error::{Error, StoreError};
 
 /// Waits for `call`, until `deadline`. `failed_condition` finds what an error that
 /// says that a condition failed tells of what is stored.
@@ -55,26 +52,14 @@ where
     )
 }
 
-/// Makes the function that finds the user in an operation's error that says that
-/// the condition failed.
-macro_rules! failed_condition {
-    ($error:ident) => {
-        |error| match error {
-            $error::ConditionalCheckFailedException(failed) => Some(failed.item.clone().map(user)),
-            _ => None,
-        }
-    };
-}
-pub(super) use failed_condition;
-
 /// For a call that states no condition.
-pub(super) fn no_condition<E>(_: &E) -> Option<Option<User>> {
+pub(super) fn no_condition<E>(_: &E) -> Option<()> {
     None
 }
 
 /// Why a call failed.
-pub(super) enum Failure<C = Option<User>> {
-    /// Its condition did not hold for what is stored: the user, if there is one.
+pub(super) enum Failure<C> {
+    /// Its condition did not hold: what is stored, as far as it tells.
     Condition(C),
     /// Another writer of the same item was quicker, or is at work.
     Conflict,
@@ -162,23 +147,23 @@ pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
     causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Watches the attempts of one call: counts them, and sees whether one may have
-/// been carried out although its answer did not come.
+/// Watches the attempts of a call: counts them, and sees whether one may have been carried
+/// out although its answer did not come.
 #[derive(Clone, Debug)]
 pub(super) struct Attempts {
-    calls: Arc<AtomicU32>,
+    requests: Arc<AtomicU32>,
     unanswered: Arc<AtomicBool>,
 }
 
 impl Attempts {
-    pub(super) fn counted_in(calls: Arc<AtomicU32>) -> Self {
+    pub(super) fn counted_in(requests: Arc<AtomicU32>) -> Self {
         Self {
-            calls,
+            requests,
             unanswered: Arc::default(),
         }
     }
 
-    pub(super) fn may_have_written(&self) -> bool {
+    pub(super) fn has_unanswered(&self) -> bool {
         self.unanswered.load(Relaxed)
     }
 }
@@ -194,7 +179,7 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.calls.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
         Ok(())
     }
 
@@ -204,7 +189,7 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let lost = match context.output_or_error() {
+        let is_unanswered = match context.output_or_error() {
             Some(Ok(_)) => false,
             // The head of an answer may have come without the rest.
             Some(Err(error)) if !error.is_operation_error() => {
@@ -215,7 +200,7 @@ impl Intercept for Attempts {
                 .is_some_and(|answer| answer.status().is_server_error()),
             None => true,
         };
-        if lost {
+        if is_unanswered {
             self.unanswered.store(true, Relaxed);
         }
         Ok(())

@@ -8,25 +8,21 @@
 use aws_sdk_dynamodb::types::{
     ConditionCheck, Delete, Put,
     ReturnValuesOnConditionCheckFailure::AllOld,
-    TransactWriteItem, Update,
+    TransactWriteItem,
     builders::{PutBuilder, TransactWriteItemBuilder},
 };
 use serde_dynamo::Item;
 
 use super::{
-    DELETE, RETRIEVE, SAVE, UserStore,
-    call::{Failure, in_time, no_condition},
-    expression::{Expression, Precedent},
-    rounds::Rounds,
+    RETRIEVE, UserStore,
+    call::{in_time, no_condition},
     string,
     transaction::action,
-    user,
 };
 use crate::{
     error::Error,
-    precondition::IfMatch,
     request::invalid_parameter,
-    user::{Attributes, EmailKey, Timestamp, User, UserId},
+    user::{EmailKey, User, UserId},
 };
 
 /// How often a lookup looks again where the address has just moved.
@@ -43,15 +39,16 @@ pub(super) enum Holding {
 }
 
 impl Holding {
-    fn other(self) -> Self {
+    /// The other way round.
+    pub(super) fn other(self) -> Self {
         match self {
             Self::Own => Self::Anothers,
             Self::Anothers => Self::Own,
         }
     }
 
-    /// Gives up the user's claim on `email`, or sees that it is another's still.
-    fn end(self, emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+    /// Gives up the user's claim on `email`, or checks that it is another's still.
+    pub(super) fn end(self, emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
         match self {
             Self::Own => release(emails, email.as_str(), user_id),
             Self::Anothers => {
@@ -63,18 +60,6 @@ impl Holding {
             }
         }
     }
-}
-
-/// Why a change with a claim was not made.
-pub(super) enum Refusal {
-    /// The user is another by now, or gone.
-    User(Option<User>),
-    /// The new address is another user's.
-    Taken,
-    /// It is the other way round with the old address.
-    Holding(Holding),
-    /// DynamoDB did not do it.
-    Failure(Error),
 }
 
 impl UserStore {
@@ -112,102 +97,6 @@ impl UserStore {
         }
         Err(Error::UserNotFound)
     }
-
-    /// Makes `attributes` of `stored`, which is unchanged since, and moves its claim,
-    /// or makes it where there was none.
-    pub(super) async fn change_with_claim(
-        &self,
-        emails: &str,
-        stored: &User,
-        attributes: Attributes,
-        now: Timestamp,
-        holding: Holding,
-    ) -> Result<User, Refusal> {
-        let version = stored.version().next();
-        let changed = stored.clone().changed(attributes.clone(), version, now);
-        let (old, new) = (EmailKey::of_user(stored), EmailKey::of_user(&changed));
-        let user_id = stored.user_id();
-
-        let mut expression = Expression::default();
-        let condition = expression.unchanged(stored);
-        let update = expression.update(attributes, Precedent::Seen(stored), now);
-        let (names, values) = expression.into_parts();
-        let update = Update::builder()
-            .update_expression(update)
-            .table_name(&self.tables.users);
-        let update = update
-            .key("userId", string(user_id))
-            .condition_expression(condition);
-        let update = update.set_expression_attribute_names(Some(names));
-        let update = update.set_expression_attribute_values(values);
-        let update = update.return_values_on_condition_check_failure(AllOld);
-        let mut actions = vec![action(update.build(), TransactWriteItemBuilder::update)];
-        let mut refusals = vec![];
-        if let Some(new) = &new {
-            actions.push(claim_or_keep(emails, new, user_id));
-            refusals.push(Refusal::Taken);
-        }
-        if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
-            actions.push(holding.end(emails, &old, user_id));
-            refusals.push(Refusal::Holding(holding.other()));
-        }
-        match self.transact(actions).await {
-            Ok(()) => Ok(changed),
-            Err(Failure::Condition(found)) => {
-                let mut found = found.into_iter();
-                Err(match found.next() {
-                    Some(Some(item)) => Refusal::User(item.map(user)),
-                    _ => {
-                        let failed = found.zip(refusals).find(|(found, _)| found.is_some());
-                        failed.map_or(Refusal::Taken, |(_, refusal)| refusal)
-                    }
-                })
-            }
-            Err(failure) => Err(Refusal::Failure(failure.into_error(SAVE))),
-        }
-    }
-
-    /// Deletes a user and its claim.
-    pub(super) async fn delete_with_claim(
-        &self,
-        emails: &str,
-        user_id: &UserId,
-        if_match: &IfMatch,
-    ) -> Result<(), Error> {
-        let mut stored = self.read(user_id, DELETE).await?;
-        let mut holding = Holding::Own;
-        let mut rounds = Rounds::of(self);
-        loop {
-            if rounds.next(DELETE).await? {
-                stored = self.read(user_id, DELETE).await?;
-            }
-            if !if_match.allows(&stored) {
-                return Err(Error::VersionMismatch);
-            }
-            let mut expression = Expression::default();
-            let condition = expression.unchanged(&stored);
-            let (names, values) = expression.into_parts();
-            let delete = Delete::builder().table_name(&self.tables.users);
-            let delete = delete.key("userId", string(user_id.as_str()));
-            let delete = delete.condition_expression(condition);
-            let delete = delete.set_expression_attribute_names(Some(names));
-            let delete = delete.set_expression_attribute_values(values);
-            let delete = delete.return_values_on_condition_check_failure(AllOld);
-            let mut actions = vec![action(delete.build(), TransactWriteItemBuilder::delete)];
-            if let Some(email) = EmailKey::of_user(&stored) {
-                actions.push(holding.end(emails, &email, user_id.as_str()));
-            }
-            match self.transact(actions).await {
-                Ok(()) => return Ok(()),
-                Err(Failure::Condition(found)) => match found.into_iter().next() {
-                    Some(Some(Some(item))) => (stored, holding) = (user(item), Holding::Own),
-                    Some(Some(None)) => return Err(Error::UserNotFound),
-                    _ => holding = holding.other(),
-                },
-                Err(failure) => return Err(failure.into_error(DELETE)),
-            }
-        }
-    }
 }
 
 const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
@@ -227,7 +116,7 @@ pub(super) fn claim_free(emails: &str, email: &EmailKey, user_id: &str) -> Trans
 }
 
 /// Claims `email` for the user, who may have a claim on it already.
-fn claim_or_keep(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
+pub(super) fn claim_or_keep(emails: &str, email: &EmailKey, user_id: &str) -> TransactWriteItem {
     let put = claim(emails, email, user_id).condition_expression(FREE_OR_OWN);
     let put = put.expression_attribute_values(":userId", string(user_id));
     action(put.build(), TransactWriteItemBuilder::put)

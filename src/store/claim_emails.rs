@@ -14,7 +14,7 @@ use super::{
     call::{Failure, in_time, no_condition},
     claim::{claim_free, release},
     expression::Expression,
-    rounds::Rounds,
+    pauses::Pauses,
     string,
     transaction::action,
     user,
@@ -161,26 +161,30 @@ impl UserStore {
         let Ok(user_id) = UserId::for_lookup(claim.user_id.clone()) else {
             return Ok(false);
         };
-        let mut expression = Expression::default();
-        let condition = match self.get(&user_id, true).await {
-            Ok(user) if claim.is_of(&user) => return Ok(false),
-            Ok(user) => expression.unchanged(&user),
-            Err(Error::UserNotFound) => expression.absent(),
-            Err(error) => return Err(error),
-        };
-        let (names, values) = expression.into_parts();
-        let check = ConditionCheck::builder().table_name(&self.tables.users);
-        let check = check.key("userId", string(user_id.as_str()));
-        let check = check.condition_expression(condition);
-        let check = check.set_expression_attribute_names(Some(names));
-        let check = check.set_expression_attribute_values(values);
-        let check = action(check.build(), TransactWriteItemBuilder::condition_check);
-        let release = release(emails, &claim.email, user_id.as_str());
-        match self.transact(vec![check, release]).await {
-            Ok(()) => Ok(true),
-            // Either has been written to since.
-            Err(Failure::Condition(_)) => Ok(false),
-            Err(failure) => Err(failure.into_error(SAVE)),
+        let mut pauses = Pauses::of(self);
+        loop {
+            let mut expression = Expression::default();
+            let condition = match self.get(&user_id, true).await {
+                Ok(user) if claim.is_of(&user) => return Ok(false),
+                Ok(user) => expression.unchanged(&user),
+                Err(Error::UserNotFound) => expression.absent(),
+                Err(error) => return Err(error),
+            };
+            let (names, values) = expression.into_parts();
+            let check = ConditionCheck::builder().table_name(&self.tables.users);
+            let check = check.key("userId", string(user_id.as_str()));
+            let check = check.condition_expression(condition);
+            let check = check.set_expression_attribute_names(Some(names));
+            let check = check.set_expression_attribute_values(values);
+            let check = action(check.build(), TransactWriteItemBuilder::condition_check);
+            let release = release(emails, &claim.email, user_id.as_str());
+            match self.transact(vec![check, release]).await {
+                Ok(()) => return Ok(true),
+                // Either has been written to since.
+                Err(Failure::Condition(_)) => return Ok(false),
+                Err(Failure::Conflict) => pauses.pause(SAVE).await?,
+                Err(failure) => return Err(failure.into_error(SAVE)),
+            }
         }
     }
 
@@ -193,9 +197,8 @@ impl UserStore {
             return Ok(Claimed::Nothing);
         };
         let mut user = user.clone();
-        let mut rounds = Rounds::of(self);
+        let mut pauses = Pauses::of(self);
         loop {
-            rounds.next(SAVE).await?;
             let (Some(email), Some(as_stored)) = (EmailKey::of_user(&user), user.text("email"))
             else {
                 return Ok(Claimed::Nothing);
@@ -222,8 +225,10 @@ impl UserStore {
                     }
                     _ => {}
                 },
+                Err(Failure::Conflict) => {}
                 Err(failure) => return Err(failure.into_error(SAVE)),
             }
+            pauses.pause(SAVE).await?;
         }
     }
 }

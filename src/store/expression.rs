@@ -4,37 +4,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{number, string};
-use crate::user::{Attributes, Timestamp, User, Version};
+use crate::user::User;
 
 /// Attributes that one condition compares. DynamoDB takes 300 operators and 4 KB in an
 /// expression; a comparison is two operators and 16 bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>
 const MAX_COMPARED: usize = 100;
 
-/// What a write comes after.
-#[derive(Clone, Copy)]
-pub(super) enum Precedent<'a> {
-    /// The user, whatever it is by now.
-    Exists,
-    /// The user as it was read, and nothing later.
-    Seen(&'a User),
-}
-
-impl<'a> Precedent<'a> {
-    /// What the next attempt of a write comes after that needs no more than the user, now
-    /// that `stored` has been seen: only a version of this service can be counted up by
-    /// DynamoDB.
-    pub(super) fn of(stored: &'a User) -> Self {
-        let version = stored.version();
-        match stored.attribute("version") {
-            Some(_) if [Version::NONE, Version::MAX].contains(&version) => Self::Seen(stored),
-            Some(_) | None => Self::Exists,
-        }
-    }
-}
-
-/// Expressions of one call, with the names and values that stand in them. Every
+/// Expressions of one action, with the names and values that stand in them. Every
 /// name has a placeholder, for `name` and others are DynamoDB's reserved words, and
 /// other clients may have used any character in theirs.
 #[derive(Default)]
@@ -74,19 +51,9 @@ impl Expression {
         placeholder
     }
 
-    /// The user exists, and is as `precedent` says.
-    pub(super) fn deletable(&mut self, precedent: Precedent<'_>) -> String {
-        match precedent {
-            Precedent::Exists => format!("attribute_exists({})", self.name("userId")),
-            Precedent::Seen(user) => self.unchanged(user),
-        }
-    }
-
     /// There is no such user.
-    #[cfg(feature = "local")]
     pub(super) fn absent(&mut self) -> String {
-        let user_id = self.name("userId");
-        format!("attribute_not_exists({user_id})")
+        format!("attribute_not_exists({})", self.name("userId"))
     }
 
     /// The user is as it was `seen`, whoever writes to the table: each attribute it had (of
@@ -106,74 +73,22 @@ impl Expression {
         condition
     }
 
-    /// The user exists, is as `precedent` says and can be counted up from, and
-    /// was not last written `now`: a repeat of this write is to find itself.
-    pub(super) fn changeable(&mut self, precedent: Precedent<'_>, now: Timestamp) -> String {
-        let mut condition = self.deletable(precedent);
-        if let Precedent::Exists = precedent {
-            let version = self.name("version");
-            let none = self.value(number(Version::NONE.get()));
-            let max = self.value(number(Version::MAX.get()));
-            condition += &format!(
-                " AND (attribute_not_exists({version}) OR ({version} >= {none} AND {version} < {max}))"
-            );
-        }
-        let updated_at = self.name("updatedAt");
-        let now = self.value(string(&now.to_string()));
-        condition += &format!(" AND (attribute_not_exists({updated_at}) OR {updated_at} <> {now})");
-        condition
-    }
-
-    /// The user has a claim on its email address, which is `email` if that is given.
-    pub(super) fn claims(&mut self, email: Option<&str>) -> String {
-        // Each write that gives a version claims, while addresses are each one user's.
-        let version = self.name("version");
-        let first = self.value(number(Version::FIRST.get()));
-        let mut condition = format!(" AND {version} >= {first}");
-        if let Some(email) = email {
-            let (name, email) = (self.name("email"), self.value(string(email)));
-            condition += &format!(" AND {name} = {email}");
-        }
-        condition
-    }
-
-    /// Sets or removes `attributes`, and sets the service's own: the version is
-    /// counted up, or is the one after what was seen.
-    pub(super) fn update(
-        &mut self,
-        attributes: Attributes,
-        precedent: Precedent<'_>,
-        now: Timestamp,
-    ) -> String {
-        let mut set = Vec::new();
-        let mut remove = Vec::new();
-        for (attribute, value) in attributes {
-            let name = self.name(attribute);
-            match value {
-                Some(value) => set.push(format!("{name} = {}", self.value(value.into()))),
-                None => remove.push(name),
-            }
-        }
-        let version = self.name("version");
-        set.push(match precedent {
-            Precedent::Exists => {
-                let none = self.value(number(Version::NONE.get()));
-                let one = self.value(number(1));
-                format!("{version} = if_not_exists({version}, {none}) + {one}")
-            }
-            Precedent::Seen(user) => {
-                let next = self.value(number(user.version().next().get()));
-                format!("{version} = {next}")
-            }
+    /// Makes `after` of `before`: sets and removes what differs, and nothing else, so that
+    /// what other clients write beside it stays.
+    pub(super) fn update(&mut self, before: &User, after: &User) -> String {
+        let differs = |(name, value): &(&str, _)| before.attribute(name) != Some(*value);
+        let set = after.attributes().filter(differs).map(|(name, value)| {
+            let (name, value) = (self.name(name), self.value(value.clone().into()));
+            format!("{name} = {value}")
         });
-        let updated_at = self.name("updatedAt");
-        let now = self.value(string(&now.to_string()));
-        set.push(format!("{updated_at} = {now}"));
-        let set = set.join(", ");
-        if remove.is_empty() {
-            format!("SET {set}")
-        } else {
-            format!("SET {set} REMOVE {}", remove.join(", "))
+        let mut update = format!("SET {}", set.collect::<Vec<_>>().join(", "));
+        let gone = before.attributes();
+        let gone = gone.filter(|(name, _)| after.attribute(name).is_none());
+        let gone = gone.map(|(name, _)| self.name(name));
+        let gone = gone.collect::<Vec<_>>();
+        if !gone.is_empty() {
+            update += &format!(" REMOVE {}", gone.join(", "));
         }
+        update
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     UserStore,
     call::{Failure, in_time},
-    rounds::Pauses,
+    pauses::Pauses,
 };
 
 /// What is stored, as far as it is another than a transaction's condition asks.
@@ -23,7 +23,7 @@ pub(super) type Found = Option<HashMap<String, AttributeValue>>;
 /// The reason of an action whose condition did not hold.
 const FAILED: &str = "ConditionalCheckFailed";
 
-/// Reasons of a cancellation after which the same transaction may be done.
+/// Reasons of a cancellation after which the transaction may be done.
 const REPEATABLE: [&str; 5] = [
     FAILED,
     "None",
@@ -33,53 +33,59 @@ const REPEATABLE: [&str; 5] = [
 ];
 
 impl UserStore {
-    /// Does all `actions` or none. It is repeated under one token until it is known to
-    /// have been done or cancelled, so that a lost answer is no trouble; and under a new one
-    /// where others were at work on the same items, until the request's deadline.
+    /// Does all `actions` or none: one transaction under one token, repeated until it is
+    /// known to have been done or cancelled, so that a lost answer is no trouble.
     ///
-    /// A condition that failed comes back as what each action found: `None` where it
-    /// could have been done.
+    /// # Errors
+    /// A condition that failed comes back as what each action found: `None` where it could
+    /// have been done. A conflict is another writer at work on an item of it, or DynamoDB too
+    /// busy for it: it may be done when it is decided anew.
     pub(super) async fn transact(
         &self,
         actions: Vec<TransactWriteItem>,
     ) -> Result<(), Failure<Vec<Option<Found>>>> {
-        let mut token = Uuid::new_v4();
+        let token = Uuid::new_v4();
+        let attempts = self.attempts();
         let mut pauses = Pauses::of(self);
         loop {
             let call = self.client.transact_write_items();
             let call = call.client_request_token(token);
             let call = call.set_transact_items(Some(actions.clone()));
-            let call = call.customize().interceptor(self.attempts()).send();
-            let Err(failure) = in_time(self.deadline, call, cancelled).await else {
-                return Ok(());
+            let call = call.customize().interceptor(attempts.clone()).send();
+            let failure = match in_time(self.deadline, call, cancelled).await {
+                Ok(_) => return Ok(()),
+                Err(Failure::Condition(reasons)) => refusal(reasons),
+                Err(Failure::Conflict) => Failure::Conflict,
+                Err(Failure::Call { retryable, cause }) => Failure::Call { retryable, cause },
             };
-            match failure {
-                Failure::Conflict => {}
-                Failure::Condition(reasons) => {
-                    // An action that could have been done has the code None, or none.
-                    let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
-                    let codes: Vec<_> = codes.collect();
-                    // Beside a conflict, what was found may be on its way out.
-                    let known = |code: &&str| ["None", FAILED].contains(code);
-                    if codes.contains(&FAILED) && codes.iter().all(known) {
-                        return Err(Failure::Condition(reasons.into_iter().map(found).collect()));
-                    }
-                    if !codes.iter().all(|code| REPEATABLE.contains(code)) {
-                        let cause = format!("DynamoDB cancelled the transaction: {codes:?}");
-                        return Err(Failure::Call {
-                            retryable: false,
-                            cause,
-                        });
-                    }
-                    token = Uuid::new_v4();
-                }
-                Failure::Call { retryable, cause } => {
-                    return Err(Failure::Call { retryable, cause });
-                }
+            // The other writer may be an attempt of this one, which did not answer.
+            let is_known = match failure {
+                Failure::Conflict => !attempts.has_unanswered(),
+                Failure::Condition(_) | Failure::Call { .. } => true,
+            };
+            if is_known || !pauses.wait().await {
+                return Err(failure);
             }
-            if !pauses.pause().await {
-                return Err(Failure::Conflict);
-            }
+        }
+    }
+}
+
+/// What the reasons of a cancellation mean, one of each action.
+fn refusal(reasons: Vec<CancellationReason>) -> Failure<Vec<Option<Found>>> {
+    // An action that could have been done has the code None, or none.
+    let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
+    let codes: Vec<_> = codes.collect();
+    // Beside a conflict, what was found may be on its way out.
+    let known = |code: &&str| ["None", FAILED].contains(code);
+    if codes.contains(&FAILED) && codes.iter().all(known) {
+        Failure::Condition(reasons.into_iter().map(found).collect())
+    } else if codes.iter().all(|code| REPEATABLE.contains(code)) {
+        Failure::Conflict
+    } else {
+        let cause = format!("DynamoDB cancelled the transaction: {codes:?}");
+        Failure::Call {
+            retryable: false,
+            cause,
         }
     }
 }

@@ -63,33 +63,11 @@ impl UserPatch {
         })
     }
 
-    pub(super) fn email(&self) -> Option<&str> {
-        self.email.as_deref()
-    }
-
-    /// What to write whatever is stored; `None` where that has to be known first. Of
-    /// merged `metadata` it has: DynamoDB cannot tell how many bytes a map takes.
-    pub(super) fn unconditional(&self) -> Option<Attributes> {
-        let merges = matches!(self.metadata, Some(Patched::Set(_)));
-        (!merges).then(|| self.but_merged_metadata())
-    }
-
+    /// What the attributes of `stored` become.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUser`] where the merged `metadata` is too large.
     pub(super) fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
-        let mut attributes = self.but_merged_metadata();
-        if let Some(Patched::Set(patch)) = &self.metadata {
-            let merged = merged(stored.attribute("metadata").cloned(), patch.clone());
-            if metadata_bytes(&merged) > MAX_METADATA_BYTES {
-                let mut errors = FieldErrors::default();
-                let place = Place::Member(&Place::Body, "metadata");
-                errors.push(place, "must be at most 64 KiB of JSON, patched");
-                return Err(errors.into());
-            }
-            attributes.push(("metadata", Some(merged)));
-        }
-        Ok(attributes)
-    }
-
-    fn but_merged_metadata(&self) -> Attributes {
         let mut attributes = Attributes::new();
         let strings = [("name", &self.name), ("email", &self.email)];
         for (attribute, text) in strings {
@@ -104,10 +82,21 @@ impl UserPatch {
                 attributes.push(("phone", Some(AttributeValue::S(phone.clone()))));
             }
         }
-        if let Some(Patched::Removed) = self.metadata {
-            attributes.push(("metadata", None));
+        match &self.metadata {
+            None => {}
+            Some(Patched::Removed) => attributes.push(("metadata", None)),
+            Some(Patched::Set(patch)) => {
+                let merged = merged(stored.attribute("metadata").cloned(), patch.clone());
+                if metadata_bytes(&merged) > MAX_METADATA_BYTES {
+                    let mut errors = FieldErrors::default();
+                    let place = Place::Member(&Place::Body, "metadata");
+                    errors.push(place, "must be at most 64 KiB of JSON, patched");
+                    return Err(errors.into());
+                }
+                attributes.push(("metadata", Some(merged)));
+            }
         }
-        attributes
+        Ok(attributes)
     }
 }
 

@@ -43,17 +43,12 @@ impl Replacement {
         })
     }
 
-    pub(super) fn input(&self) -> &UserInput {
-        &self.input
-    }
-
-    /// What to write whatever is stored; `None` where that has to be compared first.
-    pub(super) fn unconditional(&self) -> Option<Attributes> {
-        let is_plain = self.version.is_none() && self.read_only.is_empty();
-        is_plain.then(|| self.input.clone().into_attributes())
-    }
-
-    pub(super) fn check(&self, stored: &User) -> Result<(), Error> {
+    /// What the attributes of `stored` become.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`], and [`Error::InvalidUser`] where the body changes what a
+    /// client may not.
+    pub(super) fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
         let is_shown = |name: &str, sent: &AttributeValue| {
             let stored = stored.attribute(name);
             stored.is_some_and(|stored| json::shows(stored, sent))
@@ -74,7 +69,7 @@ impl Replacement {
             }
         }
         if errors.is_empty() {
-            Ok(())
+            Ok(self.input.clone().into_attributes())
         } else {
             Err(errors.into())
         }

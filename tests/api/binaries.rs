@@ -7,7 +7,10 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use lambda_http::http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::{
@@ -36,6 +39,7 @@ pub struct Running {
     stdout: Lines<BufReader<ChildStdout>>,
     greeting: Vec<String>,
     address: SocketAddr,
+    client: Client<HttpConnector, Full<bytes::Bytes>>,
 }
 
 impl Running {
@@ -65,6 +69,7 @@ impl Running {
             stdout,
             greeting,
             address,
+            client: Client::builder(TokioExecutor::new()).build_http(),
         }
     }
 
@@ -76,7 +81,6 @@ impl Running {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> (u16, HeaderMap, Value) {
-        let client = Client::builder(TokioExecutor::new()).build_http();
         let mut request = lambda_http::http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
@@ -89,14 +93,18 @@ impl Running {
             false => body.to_string(),
         };
         let body = Full::<bytes::Bytes>::from(body);
-        let answer = client.request(request.body(body).unwrap()).await.unwrap();
+        let answer = self
+            .client
+            .request(request.body(body).unwrap())
+            .await
+            .unwrap();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or_default();
         (parts.status.as_u16(), parts.headers, body)
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub async fn get(&self, path: &str) -> (u16, Value) {
         let (status, _, body) = self.send(Method::GET, path, &[], &Value::Null).await;
         (status, body)
     }

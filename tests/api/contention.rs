@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use lambda_http::http::Method;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
@@ -16,6 +17,31 @@ use crate::{
 
 const PROCESSES: usize = 8;
 const WRITERS: usize = 64;
+/// The version of a user after all of them.
+const ALL_COUNTED: u64 = 65;
+/// Connections to one server, and the requests that they send together.
+const CONNECTIONS: usize = 16;
+const REQUESTS: usize = 2_000;
+
+/// Held by each test here: what one asks of the machine is not to slow the others down.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+/// A `user-service` over the tables of `service`.
+async fn server(service: &Service) -> Running {
+    let mut command = user_service(&[
+        "--port=0",
+        "--no-sample",
+        "--table",
+        service.table(),
+        "--emails-table",
+        service.emails_table(),
+        "--idempotency-table",
+        service.idempotency_table(),
+    ]);
+    let endpoint = service.store().endpoint_url();
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", endpoint);
+    Running::start(command).await
+}
 
 /// Processes of the service over the tables of one DynamoDB.
 struct Processes {
@@ -39,22 +65,7 @@ impl Processes {
 
     async fn of_user_service() -> Self {
         let service = Service::start().await;
-        let endpoint = service.store().endpoint_url();
-        let start = |_| {
-            let mut command = user_service(&[
-                "--port=0",
-                "--no-sample",
-                "--table",
-                service.table(),
-                "--emails-table",
-                service.emails_table(),
-                "--idempotency-table",
-                service.idempotency_table(),
-            ]);
-            command.env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint);
-            Running::start(command)
-        };
-        let servers = join_all((0..PROCESSES).map(start)).await;
+        let servers = join_all((0..PROCESSES).map(|_| server(&service))).await;
         Self { service, servers }
     }
 
@@ -98,7 +109,7 @@ impl Processes {
         let keys = (0..WRITERS).map(|number| (format!("k{number}"), json!(number)));
         let user = self.read(&path).await;
         assert_eq!(user["metadata"], Value::Object(keys.collect()));
-        assert_eq!(user["version"], 1 + WRITERS);
+        assert_eq!(user["version"], ALL_COUNTED);
     }
 
     async fn moves_of_one_users_address_all_succeed_and_leave_one_claim(&self) {
@@ -108,8 +119,14 @@ impl Processes {
         for answer in self.send_all(puts.collect()).await {
             assert_eq!(answer.0, 200, "{answer:?}");
         }
-        assert_eq!(self.read(&path).await["version"], 1 + WRITERS);
+        assert_eq!(self.read(&path).await["version"], ALL_COUNTED);
         claims_are_those_of_the_users(&self.service).await;
+    }
+
+    async fn answers_that_are_lost_make_no_difference(&self) {
+        self.service.store().swallow_one_answer_of(10);
+        self.each_has_its_way().await;
+        self.service.store().swallow_one_answer_of(0);
     }
 
     async fn plain_puts_of_one_user_are_each_counted(&self) {
@@ -122,8 +139,8 @@ impl Processes {
             answer.1["version"].as_u64().unwrap()
         });
         let versions: BTreeSet<_> = versions.collect();
-        assert_eq!(versions, (2..=65).collect());
-        assert_eq!(self.read(&path).await["version"], 1 + WRITERS);
+        assert_eq!(versions, (2..=ALL_COUNTED).collect());
+        assert_eq!(self.read(&path).await["version"], ALL_COUNTED);
     }
 
     async fn creates_of_one_address_are_one_201(&self) {
@@ -135,12 +152,17 @@ impl Processes {
         claims_are_those_of_the_users(&self.service).await;
     }
 
-    async fn keep_their_promises(&self) {
+    async fn each_has_its_way(&self) {
         self.metadata_patches_of_one_user_all_hold().await;
         self.moves_of_one_users_address_all_succeed_and_leave_one_claim()
             .await;
         self.plain_puts_of_one_user_are_each_counted().await;
         self.creates_of_one_address_are_one_201().await;
+    }
+
+    async fn keep_their_promises(&self) {
+        self.each_has_its_way().await;
+        self.answers_that_are_lost_make_no_difference().await;
     }
 }
 
@@ -148,13 +170,46 @@ fn some_email() -> String {
     format!("canary-{}@example.com", Uuid::new_v4())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_64_concurrent_writers_in_eight_lambda_processes_each_has_its_way() {
+    let _machine = MACHINE.lock().await;
     Processes::of_lambda().await.keep_their_promises().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_64_concurrent_writers_in_eight_servers_each_has_its_way() {
+    let _machine = MACHINE.lock().await;
     let servers = Processes::of_user_service().await;
     servers.keep_their_promises().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_16_connections_answers_no_500() {
+    let _machine = MACHINE.lock().await;
+    let service = Service::start().await;
+    let server = server(&service).await;
+    let user = json!({ "name": "A canary", "email": some_email() });
+    let created = server.send(Method::POST, "/users", &[], &user).await;
+    let path = created.1["location"].to_str().unwrap().to_owned();
+    // More of them where that is asked for: 300,000 make a soak.
+    let requests = std::env::var("SOAK_REQUESTS");
+    let requests = requests.map_or(REQUESTS, |text| text.parse().unwrap());
+    let client = async |connection: usize| {
+        for number in (connection..requests).step_by(CONNECTIONS) {
+            let (method, path, body) = match number % 10 {
+                0 => {
+                    let key = format!("k{}", number % 1_000);
+                    let patch = json!({ "metadata": { key: number } });
+                    (Method::PATCH, path.as_str(), patch)
+                }
+                1 => (Method::GET, "/users?limit=5", Value::Null),
+                _ => (Method::GET, path.as_str(), Value::Null),
+            };
+            let answer = server.send(method, path, &[], &body).await;
+            assert_eq!(answer.0, 200, "{answer:?}");
+        }
+    };
+    join_all((0..CONNECTIONS).map(client)).await;
+    let user = server.get(&path).await.1;
+    assert_eq!(user["version"], 1 + requests / 10);
 }

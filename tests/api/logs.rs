@@ -126,7 +126,7 @@ async fn a_failure_is_logged_once_with_its_cause_and_the_calls_it_took() {
         (&line["status"], &line["code"]),
         (&json!(500), &json!("store_unavailable"))
     );
-    assert_eq!(line["store_calls"], 3);
+    assert_eq!(line["store_calls"], 6);
     assert!(
         line["cause"]
             .as_str()

@@ -153,10 +153,9 @@ async fn the_rules_are_those_of_a_create_and_hold_of_the_result() {
 }
 
 #[tokio::test]
-async fn it_is_json_by_either_name_and_one_call_unless_metadata_merges() {
+async fn it_is_json_by_either_name() {
     let service = Service::start().await;
     let (_, path) = grown_up(&service).await;
-    let _ = service.store().take_calls();
     for (media_type, status) in [
         ("application/merge-patch+json", 200),
         ("application/json", 200),
@@ -167,11 +166,6 @@ async fn it_is_json_by_either_name_and_one_call_unless_metadata_merges() {
         let answer = service.send(Method::PATCH, &path, &headers, body).await;
         let _ = answer.has_status(status);
     }
-    assert_eq!(service.store().take_calls(), ["UpdateItem", "UpdateItem"]);
-    // DynamoDB cannot tell whether merged metadata would keep within its limit.
-    let merging = json!({ "metadata": { "nested": { "a": 2 } } });
-    let _ = patch(&service, &path, &merging).await.has_status(200);
-    assert_eq!(service.store().take_calls(), ["GetItem", "UpdateItem"]);
 }
 
 #[tokio::test]
@@ -227,8 +221,7 @@ async fn concurrent_patches_of_different_fields_all_hold() {
         assert_eq!(user["name"], format!("canary {round}"));
         assert_eq!(user["phone"], format!("+1415555{round:04}"));
         assert_eq!(user["metadata"][&key], round);
-        // A repeat of a call that took too long counts again.
-        assert!(user["version"].as_u64() > Some(3 * (round + 1)));
+        assert_eq!(user["version"], 1 + 3 * (round + 1));
     }
 }
 

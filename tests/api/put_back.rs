@@ -207,7 +207,7 @@ async fn a_replacement_under_a_version_whose_answer_was_lost_is_the_success_it_w
     service.store().swallow_answer(2);
     let replaced = service.put(&path, &user).await.has_status(200);
     assert_eq!(replaced.json()["version"], 2);
-    let calls = ["GetItem", "UpdateItem", "UpdateItem"];
+    let calls = ["GetItem", "TransactWriteItems", "TransactWriteItems"];
     assert_eq!(service.store().take_calls(), calls);
 }
 

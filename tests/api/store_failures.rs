@@ -9,82 +9,73 @@ use crate::{
     events::rest_event,
     harness::{Answer, Service, Setup, Through, ada, if_match, some_id},
     runtime_api::Outcome,
+    store_proxy::Side,
 };
 
 #[tokio::test]
-async fn where_emails_are_shared_a_read_and_a_plain_write_make_one_call_whatever_comes_of_it() {
-    let service = sharing_emails().await;
-    let id = some_id();
-    let path = format!("/users/{id}");
-    let unknown = format!("/users/{}", some_id());
-    let mut user = ada();
-    user["userId"] = json!(id);
-    let stale = [("if-match", "\"9\"")];
-    let only_new = [("if-none-match", "*")];
-    let plain = ada();
-    let calls = async |status: u16, answer: Answer, operation: &str| {
-        let _ = answer.has_status(status);
-        assert_eq!(service.store().take_calls(), [operation], "{status}");
-    };
+async fn a_read_or_a_create_is_one_call_and_a_lookup_or_another_write_is_two() {
+    for service in [Service::start().await, sharing_emails().await] {
+        let mut user = ada();
+        user["userId"] = json!(some_id());
+        let path = format!("/users/{}", user["userId"].as_str().unwrap());
+        let unknown = format!("/users/{}", some_id());
+        let same_email = json!({ "name": "A canary", "email": user["email"] });
+        let mut shouted = same_email.clone();
+        shouted["email"] = json!(user["email"].as_str().unwrap().to_uppercase());
+        let calls = |status: u16, answer: Answer, expected: &[&str]| {
+            let _ = answer.has_status(status);
+            assert_eq!(service.store().take_calls(), expected, "{status}");
+        };
+        let put = async |path: &str, body: &Value| service.put(path, body).await;
+        let put_if = async |path: &str, condition: (&str, &str)| {
+            let headers = [condition];
+            service
+                .send_json(Method::PUT, path, &headers, &same_email)
+                .await
+        };
+        let patch = async |body: Value| service.send_json(Method::PATCH, &path, &[], &body).await;
+        let stale = ("if-match", "\"9\"");
+        let _ = service.store().take_calls();
+        calls(201, service.post("/users", &user).await, CREATE);
+        calls(409, service.post("/users", &user).await, CREATE);
+        calls(412, put_if(&path, ("if-none-match", "*")).await, CREATE);
+        calls(200, service.get(&path).await, READ);
+        let known = [("if-none-match", "*")];
+        let known = service.send(Method::GET, &path, &known, "").await;
+        calls(304, known, READ);
+        calls(404, service.get(&unknown).await, READ);
+        let head = service.send(Method::HEAD, &path, &[], "").await;
+        calls(200, head, READ);
+        calls(200, service.get("/users").await, &["Scan"]);
+        calls(200, put(&path, &same_email).await, WRITE);
+        calls(200, patch(json!({ "name": "B canary" })).await, WRITE);
+        calls(200, patch(json!({ "metadata": { "a": 1 } })).await, WRITE);
+        // The same address in another form, and another address.
+        calls(200, put(&path, &shouted).await, WRITE);
+        calls(200, put(&path, &ada()).await, WRITE);
+        calls(200, patch(json!({ "email": user["email"] })).await, WRITE);
+        calls(404, put(&unknown, &same_email).await, READ);
+        calls(412, put_if(&path, stale).await, READ);
+        calls(404, put_if(&unknown, stale).await, READ);
+        let refused = service.send(Method::DELETE, &path, &[stale], "").await;
+        calls(412, refused, READ);
+        calls(204, service.delete(&path).await, WRITE);
+        calls(404, service.delete(&path).await, READ);
+    }
+    let service = Service::start().await;
+    let created = service.post("/users", &ada()).await.has_status(201).json();
     let _ = service.store().take_calls();
-    calls(201, service.post("/users", &user).await, "PutItem").await;
-    calls(409, service.post("/users", &user).await, "PutItem").await;
-    calls(200, service.get(&path).await, "GetItem").await;
-    calls(
-        304,
-        service
-            .send(Method::GET, &path, &[("if-none-match", "*")], "")
-            .await,
-        "GetItem",
-    )
-    .await;
-    calls(404, service.get(&unknown).await, "GetItem").await;
-    calls(
-        200,
-        service.send(Method::HEAD, &path, &[], "").await,
-        "GetItem",
-    )
-    .await;
-    calls(200, service.get("/users").await, "Scan").await;
-    calls(200, service.put(&path, &plain).await, "UpdateItem").await;
-    calls(404, service.put(&unknown, &plain).await, "UpdateItem").await;
-    calls(
-        412,
-        service.send_json(Method::PUT, &path, &stale, &plain).await,
-        "GetItem",
-    )
-    .await;
-    calls(
-        404,
-        service
-            .send_json(Method::PUT, &unknown, &stale, &plain)
-            .await,
-        "GetItem",
-    )
-    .await;
-    calls(
-        412,
-        service
-            .send_json(Method::PUT, &path, &only_new, &plain)
-            .await,
-        "PutItem",
-    )
-    .await;
-    calls(
-        412,
-        service.send(Method::DELETE, &path, &stale, "").await,
-        "GetItem",
-    )
-    .await;
-    calls(204, service.delete(&path).await, "DeleteItem").await;
-    calls(404, service.delete(&path).await, "DeleteItem").await;
-    calls(
-        404,
-        service.send(Method::DELETE, &path, &stale, "").await,
-        "GetItem",
-    )
-    .await;
+    let by_email = format!("/users?email={}", created["email"].as_str().unwrap());
+    let _ = service.get(&by_email).await.has_status(200);
+    assert_eq!(service.store().take_calls(), ["GetItem", "GetItem"]);
+    let nobodys = "/users?email=nobody.canary@example.com";
+    let _ = service.get(nobodys).await.has_status(404);
+    assert_eq!(service.store().take_calls(), READ);
 }
+
+const READ: &[&str] = &["GetItem"];
+const CREATE: &[&str] = &["TransactWriteItems"];
+const WRITE: &[&str] = &["GetItem", "TransactWriteItems"];
 
 async fn sharing_emails() -> Service {
     let setup = Setup {
@@ -92,92 +83,6 @@ async fn sharing_emails() -> Service {
         ..Setup::default()
     };
     setup.start().await
-}
-
-#[tokio::test]
-async fn each_operation_makes_no_more_calls_than_its_claim_needs() {
-    let service = Service::start().await;
-    let mut user = ada();
-    user["userId"] = json!(some_id());
-    let path = format!("/users/{}", user["userId"].as_str().unwrap());
-    let by_email = |user: &Value| format!("/users?email={}", user["email"].as_str().unwrap());
-    let same_email = json!({ "name": "A canary", "email": user["email"] });
-    let mut shouted = same_email.clone();
-    shouted["email"] = json!(user["email"].as_str().unwrap().to_uppercase());
-    let other_email = ada();
-    let unknown = format!("/users/{}", some_id());
-    let calls = |status: u16, answer: Answer, expected: &[&str]| {
-        let _ = answer.has_status(status);
-        assert_eq!(service.store().take_calls(), expected, "{status}");
-    };
-    let _ = service.store().take_calls();
-    let put = async |path: &str, body: &Value| service.put(path, body).await;
-    let patch = async |body: Value| service.send_json(Method::PATCH, &path, &[], &body).await;
-    calls(
-        201,
-        service.post("/users", &user).await,
-        &["TransactWriteItems"],
-    );
-    calls(
-        409,
-        service.post("/users", &user).await,
-        &["TransactWriteItems"],
-    );
-    calls(200, service.get(&path).await, &["GetItem"]);
-    calls(
-        200,
-        service.get(&by_email(&user)).await,
-        &["GetItem", "GetItem"],
-    );
-    calls(
-        404,
-        service.get(&by_email(&other_email)).await,
-        &["GetItem"],
-    );
-    calls(200, put(&path, &same_email).await, &["UpdateItem"]);
-    calls(
-        200,
-        patch(json!({ "name": "B canary" })).await,
-        &["UpdateItem"],
-    );
-    calls(
-        200,
-        patch(json!({ "email": user["email"] })).await,
-        &["UpdateItem"],
-    );
-    // The same address in another form, which is not another claim.
-    calls(
-        200,
-        put(&path, &shouted).await,
-        &["UpdateItem", "UpdateItem"],
-    );
-    calls(
-        200,
-        put(&path, &other_email).await,
-        &["UpdateItem", "TransactWriteItems"],
-    );
-    calls(
-        200,
-        patch(json!({ "email": user["email"] })).await,
-        &["UpdateItem", "TransactWriteItems"],
-    );
-    calls(
-        404,
-        put(&unknown, &user_without_id(&user)).await,
-        &["UpdateItem"],
-    );
-    calls(
-        204,
-        service.delete(&path).await,
-        &["GetItem", "TransactWriteItems"],
-    );
-    calls(404, service.delete(&path).await, &["GetItem"]);
-}
-
-fn user_without_id(user: &Value) -> Value {
-    let mut user = user.clone();
-    user.as_object_mut().unwrap().remove("userId");
-    user
 }
 
 #[tokio::test]
@@ -201,33 +106,22 @@ async fn what_is_refused_before_the_store_makes_no_call() {
 
 #[tokio::test]
 async fn a_create_whose_answer_was_lost_is_the_success_it_was() {
-    let shared = (sharing_emails().await, "PutItem");
-    let unique = (Service::start().await, "TransactWriteItems");
-    for (service, call) in [shared, unique] {
-        a_create_whose_answer_was_lost(&service, call).await;
-    }
-}
-
-async fn a_create_whose_answer_was_lost(service: &Service, call: &str) {
-    let mut user = ada();
-    user["userId"] = json!(some_id());
-    service.store().swallow_next_answer();
-    let created = service.post("/users", &user).await.has_status(201);
-    assert_eq!(service.store().take_calls(), [call, call]);
-    assert_eq!(
-        service
-            .get(created.header("location"))
+    for service in [Service::start().await, sharing_emails().await] {
+        let mut user = ada();
+        user["userId"] = json!(some_id());
+        let _ = service.store().take_calls();
+        service.store().swallow_next_answer();
+        let created = service.post("/users", &user).await.has_status(201);
+        assert_eq!(service.store().take_calls(), [CREATE[0]; 2]);
+        let read = service.get(created.header("location")).await;
+        assert_eq!(read.has_status(200).body, created.body);
+        // The same loss does not make another's user ours.
+        service.store().swallow_next_answer();
+        let _ = service
+            .post("/users", &user)
             .await
-            .has_status(200)
-            .body,
-        created.body
-    );
-    // The same loss does not make another's user ours.
-    service.store().swallow_next_answer();
-    let _ = service
-        .post("/users", &user)
-        .await
-        .has_problem(409, "user_exists");
+            .has_problem(409, "user_exists");
+    }
 }
 
 #[tokio::test]
@@ -237,18 +131,14 @@ async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_on
     let path = created.header("location");
     let user = json!({ "name": "Grace canary", "email": created.json()["email"] });
     let read = service.get(path).await.has_status(200);
-    let calls = ["GetItem", "UpdateItem", "UpdateItem"];
-    for (headers, version, calls) in [(&if_match(&read)[..], 2, &calls[..]), (&[], 3, &calls[1..])]
-    {
+    for (headers, version) in [(&if_match(&read)[..], 2), (&[], 3)] {
         let _ = service.store().take_calls();
-        // The last call but one is the one whose answer is lost.
-        service
-            .store()
-            .swallow_answer(u32::try_from(calls.len() - 1).unwrap());
+        service.store().swallow_answer(2);
         let replaced = service
             .send_json(Method::PUT, path, headers, &user)
             .await
             .has_status(200);
+        let calls = ["GetItem", "TransactWriteItems", "TransactWriteItems"];
         assert_eq!(service.store().take_calls(), calls);
         assert_eq!(replaced.json()["version"], version);
         assert_eq!(service.get(path).await.has_status(200).body, replaced.body);
@@ -262,23 +152,74 @@ async fn a_replacement_whose_answer_was_lost_is_the_success_it_was_and_counts_on
 }
 
 #[tokio::test]
-async fn a_write_that_meets_a_transaction_is_made_again_and_counts_once() {
+async fn a_write_whose_answer_was_lost_counts_once_though_another_writer_comes_between() {
     let service = Service::start().await;
-    let created = service.post("/users", &ada()).await.has_status(201);
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    let created = service.post("/users", &user).await.has_status(201);
     let path = created.header("location");
+    service.store().hold_call(2, Side::After);
     let patch = json!({ "name": "Grace canary" });
-    let _ = service.store().take_calls();
-    // The answer of the write is lost, and the repeat of it meets another's transaction.
-    service.store().swallow_answer(2);
-    service.store().conflict(3);
-    let patched = service
-        .send_json(Method::PATCH, path, &if_match(&created), &patch)
-        .await
-        .has_status(200);
-    assert_eq!(patched.json()["version"], 2);
-    let calls = ["GetItem", "UpdateItem", "UpdateItem", "UpdateItem"];
-    assert_eq!(service.store().take_calls(), calls);
-    // A transaction is made again, too, and what it found beside a conflict is not believed.
+    let headers = if_match(&created);
+    let write = service.send_json(Method::PATCH, path, &headers, &patch);
+    let other_client = async {
+        service.store().holds_call().await;
+        let mut item = service.item(user["userId"].as_str().unwrap()).await;
+        item["nickname"] = json!({ "S": "canary" });
+        service.put_item(item).await;
+        service.store().go_on();
+    };
+    let (answer, ()) = tokio::join!(write, other_client);
+    assert_eq!(answer.has_status(200).json()["version"], 2);
+    let read = service.get(path).await.has_status(200).json();
+    assert_eq!(
+        (&read["version"], &read["nickname"]),
+        (&json!(2), &json!("canary"))
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_meets_a_transaction_is_made_again_and_counts_once() {
+    for service in [Service::start().await, sharing_emails().await] {
+        let user = ada();
+        for loses_the_first_answer in [false, true] {
+            // The answer of the `nth` call is lost, and the repeat meets another's transaction.
+            let meet_a_transaction = |nth: u32| {
+                let _ = service.store().take_calls();
+                if loses_the_first_answer {
+                    service.store().swallow_answer(nth);
+                }
+                service
+                    .store()
+                    .conflict(nth + u32::from(loses_the_first_answer));
+            };
+            let commits = if loses_the_first_answer { 3 } else { 2 };
+            meet_a_transaction(1);
+            let created = service.post("/users", &ada()).await.has_status(201);
+            assert_eq!(service.store().take_calls(), vec![CREATE[0]; commits]);
+            let path = created.header("location");
+
+            meet_a_transaction(2);
+            let headers = if_match(&created);
+            let put = service.send_json(Method::PUT, path, &headers, &user).await;
+            assert_eq!(put.has_status(200).json()["version"], 2);
+            // A lost transaction is repeated as it was, and one that was cancelled anew.
+            let calls = match loses_the_first_answer {
+                true => vec![WRITE[0], WRITE[1], WRITE[1], WRITE[1]],
+                false => [WRITE, WRITE].concat(),
+            };
+            assert_eq!(service.store().take_calls(), calls);
+
+            meet_a_transaction(2);
+            let _ = service.delete(path).await.has_status(204);
+            assert_eq!(service.store().take_calls(), calls);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_transaction_found_beside_a_conflict_is_not_believed() {
+    let service = Service::start().await;
     for reasons in [
         &["TransactionConflict", "None"],
         &["None", "TransactionConflict"],
@@ -290,7 +231,7 @@ async fn a_write_that_meets_a_transaction_is_made_again_and_counts_once() {
     ] {
         service.store().cancel(reasons);
         let _ = service.post("/users", &ada()).await.has_status(201);
-        assert_eq!(service.store().take_calls(), ["TransactWriteItems"; 2]);
+        assert_eq!(service.store().take_calls(), [CREATE[0]; 2]);
     }
     service
         .store()
@@ -302,71 +243,22 @@ async fn a_write_that_meets_a_transaction_is_made_again_and_counts_once() {
 }
 
 #[tokio::test]
-async fn where_emails_are_shared_a_write_that_meets_a_transaction_is_made_again_too() {
-    let service = sharing_emails().await;
-    for loses_the_first_answer in [false, true] {
-        // The answer is lost, and the repeat of it meets another's transaction.
-        let meet_a_transaction = || {
+async fn a_delete_whose_answer_was_lost_is_the_success_it_was() {
+    for service in [Service::start().await, sharing_emails().await] {
+        for is_conditional in [false, true] {
+            let created = service.post("/users", &ada()).await.has_status(201);
+            let path = created.header("location");
+            let headers = if_match(&created);
+            let headers = if is_conditional { &headers[..] } else { &[] };
             let _ = service.store().take_calls();
-            if loses_the_first_answer {
-                service.store().swallow_next_answer();
-                service.store().conflict(2);
-            } else {
-                service.store().conflict(1);
-            }
-        };
-        let calls = if loses_the_first_answer { 3 } else { 2 };
-        meet_a_transaction();
-        let created = service.post("/users", &ada()).await.has_status(201);
-        assert_eq!(service.store().take_calls(), vec!["PutItem"; calls]);
-        let path = format!("/users/{}", some_id());
-        let only_new = [("if-none-match", "*")];
-        meet_a_transaction();
-        let put = service
-            .send_json(Method::PUT, &path, &only_new, &ada())
-            .await;
-        let _ = put.has_status(201);
-        meet_a_transaction();
-        let _ = service.put(&path, &ada()).await.has_status(200);
-        for path in [&path, created.header("location")] {
-            meet_a_transaction();
-            let _ = service.delete(path).await.has_status(204);
-            assert_eq!(service.store().take_calls(), vec!["DeleteItem"; calls]);
+            service.store().swallow_answer(2);
+            let deleted = service.send(Method::DELETE, path, headers, "").await;
+            let _ = deleted.has_status(204);
+            let calls = ["GetItem", "TransactWriteItems", "TransactWriteItems"];
+            assert_eq!(service.store().take_calls(), calls);
+            let _ = service.get(path).await.has_status(404);
         }
     }
-}
-
-#[tokio::test]
-async fn a_delete_whose_answer_was_lost_is_the_success_it_was() {
-    let (shared, unique) = (sharing_emails().await, Service::start().await);
-    let call = ["GetItem", "DeleteItem", "DeleteItem"];
-    let transaction = ["GetItem", "TransactWriteItems", "TransactWriteItems"];
-    for (service, is_conditional, calls) in [
-        (&shared, false, &call[1..]),
-        (&shared, true, &call),
-        (&unique, false, &transaction),
-        (&unique, true, &transaction),
-    ] {
-        a_delete_whose_answer_was_lost(service, is_conditional, calls).await;
-    }
-}
-
-async fn a_delete_whose_answer_was_lost(service: &Service, is_conditional: bool, calls: &[&str]) {
-    let created = service.post("/users", &ada()).await.has_status(201);
-    let _ = service.store().take_calls();
-    let deletes = calls.iter().filter(|call| **call != "GetItem").count();
-    service
-        .store()
-        .swallow_answer(u32::try_from(calls.len() - deletes + 1).unwrap());
-    let path = created.header("location");
-    let headers = if_match(&created);
-    let headers = if is_conditional { &headers[..] } else { &[] };
-    let _ = service
-        .send(Method::DELETE, path, headers, "")
-        .await
-        .has_status(204);
-    assert_eq!(service.store().take_calls(), calls);
-    let _ = service.get(path).await.has_status(404);
 }
 
 #[tokio::test]

@@ -32,6 +32,9 @@ struct Shared {
     calls: Mutex<Vec<Call>>,
     /// Counts down to the answer that is lost; 0 loses none.
     answers_to_swallowed: AtomicU32,
+    /// Of how many answers one is lost; 0 loses none.
+    swallows_one_of: AtomicU32,
+    answers: AtomicU32,
     cut_next_answer: AtomicBool,
     hang_next_call: AtomicBool,
     is_hanging: AtomicBool,
@@ -74,6 +77,8 @@ impl StoreProxy {
                 upstream: upstream.trim_end_matches('/').to_owned(),
                 calls: Mutex::default(),
                 answers_to_swallowed: AtomicU32::default(),
+                swallows_one_of: AtomicU32::default(),
+                answers: AtomicU32::default(),
                 cut_next_answer: AtomicBool::default(),
                 hang_next_call: AtomicBool::default(),
                 is_hanging: AtomicBool::default(),
@@ -142,6 +147,11 @@ impl StoreProxy {
     /// its calls one after the other.
     pub fn swallow_answer(&self, nth: u32) {
         self.shared.answers_to_swallowed.store(nth, SeqCst);
+    }
+
+    /// From now on loses one of each `count` answers.
+    pub fn swallow_one_answer_of(&self, count: u32) {
+        self.shared.swallows_one_of.store(count, SeqCst);
     }
 
     /// Lets the next call through and loses all of its answer but the head.
@@ -306,7 +316,9 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let left = shared
                 .answers_to_swallowed
                 .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
-            if length == 0 || left == Ok(1) {
+            let answers = shared.answers.fetch_add(1, SeqCst) + 1;
+            let is_lost = answers.checked_rem(shared.swallows_one_of.load(SeqCst)) == Some(0);
+            if length == 0 || left == Ok(1) || is_lost {
                 return io::Result::Ok(());
             }
             if shared.cut_next_answer.swap(false, SeqCst) {

@@ -1,4 +1,4 @@
-//! Trying again where another writer was quicker.
+//! The pauses of a write that is made again.
 
 use std::time::Duration;
 
@@ -28,8 +28,19 @@ impl Pauses {
         }
     }
 
+    /// Waits before a write that met others is made again.
+    ///
+    /// # Errors
+    /// [`Error::Store`], which tells the caller `message`, where there is no time for it.
+    pub(super) async fn pause(&mut self, message: &'static str) -> Result<(), Error> {
+        match self.wait().await {
+            true => Ok(()),
+            false => Err(Failure::<()>::Conflict.into_error(message)),
+        }
+    }
+
     /// Waits; `false` where there is no time for it.
-    pub(super) async fn pause(&mut self) -> bool {
+    pub(super) async fn wait(&mut self) -> bool {
         let until = Instant::now() + self.longest.mul_f64(fastrand::f64());
         if self.deadline <= until {
             return false;
@@ -37,35 +48,5 @@ impl Pauses {
         self.longest = (3 * self.longest).min(LONGEST_PAUSE);
         tokio::time::sleep_until(until).await;
         true
-    }
-}
-
-/// The rounds of one write, each of which decides anew on what is stored.
-pub(super) struct Rounds {
-    begun: u32,
-    pauses: Pauses,
-}
-
-impl Rounds {
-    pub(super) fn of(store: &UserStore) -> Self {
-        Self {
-            begun: 0,
-            pauses: Pauses::of(store),
-        }
-    }
-
-    /// Begins a round: the second at once, for the first often only shows what is stored,
-    /// and those after it when a pause has passed. Tells whether one has: what was read
-    /// before it is old.
-    ///
-    /// # Errors
-    /// [`Error::Store`], which tells the caller `message`, at the request's deadline.
-    pub(super) async fn next(&mut self, message: &'static str) -> Result<bool, Error> {
-        let pauses = self.begun >= 2;
-        if pauses && !self.pauses.pause().await {
-            return Err(Failure::<()>::Conflict.into_error(message));
-        }
-        self.begun = self.begun.saturating_add(1);
-        Ok(pauses)
     }
 }
