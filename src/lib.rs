@@ -25,6 +25,7 @@
 //! - [`user`][]: what a user is, what a client may write, and every rule about it.
 //! - [`json`][]: between JSON and DynamoDB, with nothing lost.
 //! - [`store`][]: every call of DynamoDB.
+//! - [`endpoint`][]: where DynamoDB is, by the environment.
 //! - [`error`][]: every way to fail.
 //! - [`response`][]: the one place that makes answers.
 //! - [`log`][]: where lines go, and what never gets into one.
@@ -35,10 +36,10 @@
 //!
 //! - Dependencies point one way: binaries → event → api → access → router and store →
 //!   docs → response → page, idempotency and precondition → request and user → json →
-//!   error.
+//!   error. `endpoint` depends on nothing.
 //!   `local` is known to `user-service` and the tests only.
 //! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status
-//!   codes, and the local gateway those that are API Gateway's own.
+//!   codes, and `local` those that are API Gateway's and DynamoDB's own.
 //! - [`api::Api::handle`] does not fail, and logs every failure once.
 //! - The binaries hand in what they read from the environment, and the clock.
 //! - An item that is stored can always be read, and what the service does not
@@ -49,6 +50,7 @@ pub mod access;
 pub mod api;
 #[cfg(feature = "docs")]
 pub mod docs;
+pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod idempotency;

@@ -62,8 +62,12 @@ where
             Level::TRACE
         } else if target.starts_with("lambda_runtime::layers") {
             return false; // it repeats what has been logged here
-        } else if target.starts_with("dynoxide") {
-            Level::ERROR // it warns of each condition that fails
+        } else if ["dynoxide", "aws_config"]
+            .iter()
+            .any(|name| target.starts_with(name))
+        {
+            // They warn of each condition that fails, and of each place without credentials.
+            Level::ERROR
         } else {
             Level::WARN
         };

@@ -1,7 +1,7 @@
 //! The one place that makes answers, of users and of errors alike.
 
 use lambda_http::http::{
-    self, HeaderMap, HeaderValue, Method, StatusCode,
+    self, HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
@@ -13,6 +13,7 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::{
+    endpoint::is_loopback,
     error::{Error, FieldError},
     page::{Cursor, Limit, Page},
     precondition::EntityTag,
@@ -104,6 +105,31 @@ pub fn options(methods: &'static [Method]) -> Response {
 
 /// An error, as a problem (RFC 9457).
 pub fn problem(error: &Error, request_id: &str) -> Response {
+    let detail = error.to_string();
+    let errors = error.field_errors();
+    let mut response = problem_of(error.status(), error.code(), &detail, errors, request_id);
+    if let Error::MethodNotAllowed(methods) = error {
+        response.headers_mut().insert(ALLOW, list(methods));
+    }
+    if let Error::Unauthenticated { challenge, .. } = error {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// A problem (RFC 9457) that is not an [`Error`], too: those of a gateway have the same
+/// members.
+pub fn problem_of(
+    status: StatusCode,
+    code: &str,
+    detail: &str,
+    errors: &[FieldError],
+    request_id: &str,
+) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Problem<'a> {
@@ -118,37 +144,21 @@ pub fn problem(error: &Error, request_id: &str) -> Response {
         errors: &'a [FieldError],
     }
 
-    let status = error.status();
-    let detail = error.to_string();
     let body = Problem {
         title: status.canonical_reason().unwrap_or_default(),
         status: status.as_u16(),
-        code: error.code(),
-        detail: &detail,
-        message: &detail,
+        code,
+        detail,
+        message: detail,
         request_id,
-        errors: error.field_errors(),
+        errors,
     };
-    let mut response = json(status, "application/problem+json", &body);
-    if let Error::MethodNotAllowed(methods) = error {
-        response.headers_mut().insert(ALLOW, list(methods));
-    }
-    if let Error::Unauthenticated { challenge, .. } = error {
-        let challenge = HeaderValue::from_static(challenge);
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    if let Some(seconds) = error.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
-    response
+    json(status, "application/problem+json", &body)
 }
 
 /// What every answer to `request` has, whatever it says.
 pub fn finish(mut response: Response, request: &Request, origins: &AllowedOrigins) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    origins.share(headers, &request.headers);
+    add_common_fields(response.headers_mut(), &request.headers, origins);
     if request.method == "HEAD" {
         // RFC 9110 section 9.3.2: the header fields that GET would have. A 304 has
         // no length, for its would have to be that of the 200.
@@ -161,6 +171,13 @@ pub fn finish(mut response: Response, request: &Request, origins: &AllowedOrigin
     response
 }
 
+/// Adds the header fields that every answer has, to a request with the fields `request`.
+pub fn add_common_fields(answer: &mut HeaderMap, request: &HeaderMap, origins: &AllowedOrigins) {
+    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    origins.share(answer, request);
+}
+
 /// The origins whose pages may read the answers (CORS,
 /// <https://fetch.spec.whatwg.org/#http-cors-protocol>).
 #[derive(Clone, Debug, Default)]
@@ -170,6 +187,8 @@ pub enum AllowedOrigins {
     None,
     /// Any page.
     Any,
+    /// Pages of this machine: `http` and `https`, a loopback host, any port.
+    Loopback,
     /// Those whose origin is one of these.
     These(Vec<HeaderValue>),
 }
@@ -199,15 +218,25 @@ impl AllowedOrigins {
         }
     }
 
+    /// Whether pages of `origin`, the value of the field `Origin`, may read the answers.
+    pub fn allow(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::None => false,
+            Self::Any => true,
+            Self::Loopback => is_of_loopback(origin),
+            Self::These(origins) => origins.contains(origin),
+        }
+    }
+
     /// Adds what lets the page that sent the request read the answer.
     fn share(&self, response: &mut HeaderMap, request: &HeaderMap) {
         let origin = request.get(ORIGIN);
         let allowed = match self {
             Self::None => return,
             Self::Any => origin.map(|_| HeaderValue::from_static("*")),
-            Self::These(origins) => {
+            Self::Loopback | Self::These(_) => {
                 response.insert(VARY, ORIGIN.into());
-                origin.filter(|origin| origins.contains(origin)).cloned()
+                origin.filter(|origin| self.allow(origin)).cloned()
             }
         };
         let Some(allowed) = allowed else { return };
@@ -231,9 +260,20 @@ impl AllowedOrigins {
     }
 }
 
+fn is_of_loopback(origin: &HeaderValue) -> bool {
+    let Ok(text) = origin.to_str() else {
+        return false;
+    };
+    let uri: Option<Uri> = text.parse().ok();
+    let is_http = text.starts_with("http://") || text.starts_with("https://");
+    is_http
+        && serialized(text).as_ref() == Some(origin)
+        && uri.is_some_and(|uri| uri.host().is_some_and(is_loopback))
+}
+
 /// An origin as browsers send it: in lower case, without the scheme's own port
-/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>).
-fn serialized(origin: &str) -> Option<HeaderValue> {
+/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>). `None` where it is not one.
+pub fn serialized(origin: &str) -> Option<HeaderValue> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;
     let own_port = match scheme {
@@ -248,8 +288,8 @@ fn serialized(origin: &str) -> Option<HeaderValue> {
     format!("{scheme}://{host}").parse().ok()
 }
 
-/// What a page may send: what the service reads, and what signs a request.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Amz-Date, X-Amz-Security-Token, X-Api-Key";
+/// What a page may send: what the service reads, what signs a request, and what traces it.
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Amz-Date, X-Amz-Security-Token, X-Api-Key, X-Request-Id";
 /// What a page may read beside what any page may.
 const RESPONSE_HEADERS: &str = "Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";
 

@@ -10,6 +10,7 @@ use lambda_http::{lambda_runtime, service_fn};
 use user_service::{
     access::AuthMode,
     api::Api,
+    endpoint::Endpoint,
     event, log,
     request::BasePath,
     response::AllowedOrigins,
@@ -91,8 +92,8 @@ fn sdk_config() -> Result<SdkConfig, String> {
         .http_client(store::http_client())
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials));
-    if let Some(endpoint) = variable("AWS_ENDPOINT_URL_DYNAMODB") {
-        config = config.endpoint_url(endpoint);
+    if let Some(endpoint) = Endpoint::configured(variable) {
+        config = config.endpoint_url(endpoint.url);
     }
     Ok(config.build())
 }

@@ -2,23 +2,26 @@
 
 use std::{
     env,
-    io::Write,
-    net::{IpAddr, SocketAddr},
+    io::{ErrorKind, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_dynamodb::config::ProvideCredentials;
 use clap::{Parser, Subcommand};
 use tokio::{net::TcpListener, signal};
 use user_service::{
     access::AuthMode,
     api::Api,
+    endpoint::Endpoint,
     local::{
         claim_emails::claim_emails,
         dynamodb::{self, EmbeddedDynamoDb},
-        gateway::{self, LocalCaller},
+        gateway::{self, LocalCaller, Takes},
+        http::Timeouts,
     },
     log,
     request::BasePath,
@@ -34,16 +37,16 @@ const TIME_TO_SAY_SO: Duration = Duration::from_millis(200);
 
 /// Runs the user service on this machine, over an embedded DynamoDB.
 ///
-/// With AWS_ENDPOINT_URL_DYNAMODB set, it uses the DynamoDB there instead
+/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB there instead
 /// (DynamoDB Local, LocalStack, AWS), with your AWS configuration.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service [default: *, or none where the DynamoDB is not on this machine]"
+    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL; AWS_ENDPOINT_URL does so for all of AWS\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service, or * [default: those of this machine, or none where the DynamoDB is elsewhere]"
 )]
 struct Options {
-    /// The address to listen on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    /// The address to listen on: an IP address, or localhost
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     host: IpAddr,
     /// The port to listen on; 0 picks a free one
     #[arg(long, default_value_t = 3000)]
@@ -102,6 +105,24 @@ enum Switch {
 }
 
 impl Options {
+    /// # Errors
+    /// The options that name the same table.
+    fn check_tables(&self) -> Result<(), String> {
+        let emails = (self.unique_emails == Switch::On)
+            .then_some(("--emails-table", self.emails_table.as_str()));
+        let keys = ("--idempotency-table", self.idempotency_table.as_str());
+        let mut named = vec![("--table", self.table.as_str()), keys];
+        named.extend(emails);
+        while let Some((option, table)) = named.pop() {
+            if let Some((other, _)) = named.iter().find(|(_, other)| *other == table) {
+                return Err(format!(
+                    "{other} and {option} both name the table {table}; each needs one of its own"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn store(&self, config: &SdkConfig) -> UserStore {
         let tables = Tables {
             users: self.table.clone(),
@@ -109,6 +130,16 @@ impl Options {
             idempotency_keys: self.idempotency_table.clone(),
         };
         UserStore::new(config, tables)
+    }
+}
+
+/// An IP address, or the name that everyone knows for one.
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        address => address
+            .parse()
+            .map_err(|_| "must be an IP address of this machine, or localhost".into()),
     }
 }
 
@@ -127,12 +158,16 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let filter = env::var("RUST_LOG").ok();
     log::init(log::Format::of_standard_error(), filter.as_deref());
-    let ended = match options.command {
-        None => run(options).await,
-        Some(Command::ClaimEmails {
-            rate,
-            give_up_left_over,
-        }) => claim(&options, rate, give_up_left_over).await,
+    let ended = match (options.check_tables(), &options.command) {
+        (Err(message), _) => Err(message),
+        (Ok(()), None) => run(options).await,
+        (
+            Ok(()),
+            &Some(Command::ClaimEmails {
+                rate,
+                give_up_left_over,
+            }),
+        ) => claim(&options, rate, give_up_left_over).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,8 +189,7 @@ async fn claim(options: &Options, rate: u32, gives_up: bool) -> Result<(), Strin
     {
         return Err(format!("{}: there is no such file", file.display()));
     }
-    let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
-    let store = if endpoint.is_empty() && options.data.is_none() {
+    let store = if endpoint().is_none() && options.data.is_none() {
         let config = aws_config::defaults(BehaviorVersion::latest());
         let config = config.http_client(store::http_client()).load().await;
         options.store(&config)
@@ -168,17 +202,16 @@ async fn claim(options: &Options, rate: u32, gives_up: bool) -> Result<(), Strin
 
 async fn run(options: Options) -> Result<(), String> {
     let asked = SocketAddr::from((options.host, options.port));
-    let listener = TcpListener::bind(asked).await.map_err(|error| {
-        format!("cannot listen on {asked}: {error}; choose another --port, or 0 for a free one")
-    })?;
+    let listener = TcpListener::bind(asked).await;
+    let listener = listener.map_err(|error| cannot_listen(asked, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
-    // Whose data it is, a page that happens to be open in the browser is not to ask for.
-    let is_elsewhere = !endpoint.is_empty() && !dynamodb::is_on_this_machine(&endpoint);
-    let origins = env::var("ALLOWED_ORIGINS");
-    let origins = origins.unwrap_or_else(|_| if is_elsewhere { "" } else { "*" }.into());
-    let origins =
-        AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
+    if !address.ip().is_loopback() {
+        eprintln!(
+            "warning: there is no authentication here: everyone who reaches {address} can read \
+             and change all users"
+        );
+    }
+    let origins = allowed_origins()?;
     let (store, kept) = open_store(&options).await?;
     let caller = options.caller.as_ref();
     say(&greeting(address, &kept, caller, has_user_1(&store).await));
@@ -186,16 +219,54 @@ async fn run(options: Options) -> Result<(), String> {
         store,
         SystemTime::now,
         AuthMode::Cognito, // the local gateway always says who calls
-        origins,
+        origins.clone(),
         BasePath::default(),
     );
-    let served = gateway::serve(listener, gateway::invoke(api), options.caller, stop());
+    let settings = gateway::Settings {
+        caller: options.caller,
+        takes: Takes::NoneOfForeignPages,
+        origins,
+        timeouts: Timeouts::default(),
+    };
+    let served = gateway::serve(listener, gateway::invoke(api), settings, stop());
     tokio::select! {
         served = served => served.map_err(|error| error.to_string())?,
         () = out_of_patience() => {}
     }
     say("Stopped.");
     Ok(())
+}
+
+fn cannot_listen(asked: SocketAddr, error: &std::io::Error) -> String {
+    let change = if error.kind() == ErrorKind::AddrNotAvailable {
+        "this machine has no such address; choose another --host, such as 127.0.0.1, or 0.0.0.0 \
+         for all that it has"
+    } else {
+        "choose another --port, or 0 for a free one"
+    };
+    format!("cannot listen on {asked}: {error}; {change}")
+}
+
+/// The endpoint of DynamoDB, where the environment names one.
+fn endpoint() -> Option<Endpoint> {
+    Endpoint::configured(|name| env::var(name).ok())
+}
+
+/// The origins whose pages may call the service. By default those of this machine, where
+/// front ends are made; none where the DynamoDB is elsewhere, for whose data that is, a page
+/// that happens to be open in the browser is not to ask for.
+fn allowed_origins() -> Result<AllowedOrigins, String> {
+    match env::var("ALLOWED_ORIGINS") {
+        Ok(origins) => {
+            AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))
+        }
+        Err(_) => match endpoint() {
+            Some(endpoint) if !dynamodb::is_on_this_machine(&endpoint.url) => {
+                Ok(AllowedOrigins::None)
+            }
+            Some(_) | None => Ok(AllowedOrigins::Loopback),
+        },
+    }
 }
 
 /// Resolves when running requests have had their time to end, or at a second
@@ -212,21 +283,21 @@ async fn out_of_patience() {
 
 /// The store, and a line that says what it is.
 async fn open_store(options: &Options) -> Result<(UserStore, String), String> {
-    let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").unwrap_or_default();
-    match (endpoint.as_str(), &options.data) {
-        ("", None) => {
+    match (endpoint(), &options.data) {
+        (None, None) => {
             let embedded = EmbeddedDynamoDb::in_memory().await?;
             open_embedded(options, &embedded, true, "in memory, gone when this stops").await
         }
-        ("", Some(file)) => {
+        (None, Some(file)) => {
             let is_new = std::fs::metadata(file).map_or(true, |file| file.len() == 0);
             let embedded = EmbeddedDynamoDb::in_file(file).await?;
             let kept = format!("kept in {}", file.display());
             open_embedded(options, &embedded, is_new, &kept).await
         }
-        (endpoint, None) => open_endpoint(options, endpoint).await,
-        (_, Some(_)) => Err(String::from(
-            "--data is for the embedded DynamoDB; unset AWS_ENDPOINT_URL_DYNAMODB to use it",
+        (Some(endpoint), None) => open_endpoint(options, &endpoint).await,
+        (Some(endpoint), Some(_)) => Err(format!(
+            "--data is for the embedded DynamoDB; unset {} to use it",
+            endpoint.variable
         )),
     }
 }
@@ -247,21 +318,44 @@ async fn open_embedded(
     Ok((store, description))
 }
 
-async fn open_endpoint(options: &Options, endpoint: &str) -> Result<(UserStore, String), String> {
-    dynamodb::check_endpoint(endpoint)
-        .map_err(|error| format!("AWS_ENDPOINT_URL_DYNAMODB: {error}"))?;
-    say(&format!("Connecting to the DynamoDB at {endpoint} ..."));
-    let table = options.table.as_str();
-    let store = options.store(&dynamodb::sdk_config(endpoint).await);
-    if dynamodb::is_on_this_machine(endpoint) {
-        let is_new = store.create_tables().await;
-        let is_new = is_new.map_err(|error| format!("{endpoint}: {error}"))?;
-        if is_new && !options.no_sample {
+async fn open_endpoint(
+    options: &Options,
+    Endpoint { variable, url }: &Endpoint,
+) -> Result<(UserStore, String), String> {
+    dynamodb::check_endpoint(url).map_err(|error| format!("{variable}: {error}"))?;
+    say(&format!("Connecting to the DynamoDB at {url} ..."));
+    let config = dynamodb::sdk_config(url).await;
+    let store = options.store(&config);
+    let failed = |error| format!("{url}: {error}");
+    if dynamodb::is_on_this_machine(url) {
+        store.check_operations().await.map_err(failed)?;
+        if store.create_tables().await.map_err(failed)? && !options.no_sample {
             store.put_sample_user().await?;
         }
+    } else {
+        check_access(&config).await.map_err(failed)?;
+        store.check_tables().await.map_err(failed)?;
     }
-    let description = format!("table {table} of the DynamoDB at {endpoint}");
+    let table = options.table.as_str();
+    let description = format!("table {table} of the DynamoDB at {url}");
     Ok((store, description))
+}
+
+/// Checks that there are a region and credentials for a DynamoDB that asks for them.
+async fn check_access(config: &SdkConfig) -> Result<(), String> {
+    if config.region().is_none() {
+        return Err(String::from("there is no AWS region; set AWS_REGION"));
+    }
+    let credentials = match config.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await.ok(),
+        None => None,
+    };
+    credentials.map(drop).ok_or_else(|| {
+        String::from(
+            "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+             name in AWS_PROFILE a profile that has some",
+        )
+    })
 }
 
 async fn has_user_1(store: &UserStore) -> bool {

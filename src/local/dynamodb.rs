@@ -1,7 +1,10 @@
-//! The DynamoDB of this machine: embedded, or the one that
-//! `AWS_ENDPOINT_URL_DYNAMODB` names.
+//! The DynamoDB of this machine: embedded, or the one that the environment names
+//! ([`Endpoint`](crate::endpoint::Endpoint)).
 
-use std::{net::Ipv4Addr, path::Path};
+mod file;
+mod server;
+
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig,
@@ -13,9 +16,17 @@ use dynoxide::Database;
 use lambda_http::http::Uri;
 use tokio::net::TcpListener;
 
-use crate::store;
+use crate::{
+    endpoint::is_loopback,
+    local::http::{self, Timeouts},
+    store,
+};
 
-/// A DynamoDB in this process, served on a port that only this machine reaches.
+/// How long a connection may be idle: the SDK closes those that it keeps after 90 seconds.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// A DynamoDB in this process, served on a port that only programs on this machine reach: it
+/// refuses browsers.
 #[derive(Debug)]
 pub struct EmbeddedDynamoDb {
     endpoint_url: String,
@@ -33,7 +44,9 @@ impl EmbeddedDynamoDb {
     }
 
     /// Starts one that keeps its tables in `file`, and makes the file if it is
-    /// not there. What was answered outlives the process, however it ends.
+    /// not there. What was answered outlives the process, however it ends. Only the owner
+    /// of the file can read and write it. A file of another program is refused, and left
+    /// as it is.
     ///
     /// # Errors
     /// A sentence for the person who started it.
@@ -44,6 +57,7 @@ impl EmbeddedDynamoDb {
         let path = path
             .to_str()
             .ok_or_else(|| format!("{shown}: the path is not UTF-8"))?;
+        file::prepare(path).map_err(|error| format!("{shown}: {error}"))?;
         let database = Database::new(path).map_err(|error| format!("{shown}: {error}"))?;
         Self::serve(database).await
     }
@@ -54,7 +68,17 @@ impl EmbeddedDynamoDb {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        tokio::spawn(dynoxide::server::serve_on(listener, database));
+        let timeouts = Timeouts {
+            head: IDLE,
+            ..Timeouts::default()
+        };
+        let answer = move |request, _| server::answer(database.clone(), timeouts, request);
+        tokio::spawn(http::serve(
+            listener,
+            timeouts.head,
+            answer,
+            std::future::pending(),
+        ));
         Ok(Self {
             endpoint_url: format!("http://{address}"),
         })
@@ -84,15 +108,8 @@ pub fn check_endpoint(url: &str) -> Result<(), String> {
 /// Whether the endpoint `url` is on this machine.
 pub fn is_on_this_machine(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let address = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<std::net::IpAddr>();
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    address.is_ok_and(|address| address.is_loopback())
-        || name == "localhost"
-        || name.ends_with(".localhost")
+    uri.and_then(|uri| uri.host().map(is_loopback))
+        .unwrap_or(false)
 }
 
 /// The configuration for the DynamoDB at `endpoint_url`: the standard one of AWS,

@@ -4,27 +4,36 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     str::FromStr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use axum::{
-    Router,
-    body::{Body, Bytes, to_bytes},
-    extract::{ConnectInfo, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
-    serve::ListenerExt,
-};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    body::{Bytes, Incoming},
+    header::{self, HeaderName, HeaderValue},
+    http::request::Parts,
+};
 use lambda_http::{BoxFuture, Context, LambdaEvent};
 use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
+use tracing::debug;
 use uuid::Uuid;
 
-use crate::{api::Api, event, router::Resource};
+use crate::{
+    api::Api,
+    endpoint::{address, is_loopback},
+    event,
+    local::http::{self, BodyError, Timeouts},
+    response::{self, AllowedOrigins},
+    router::Resource,
+};
+
+type Response = hyper::Response<Full<Bytes>>;
 
 /// What API Gateway lets through of a body: 10 MB
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
@@ -97,65 +106,216 @@ pub fn invoke(
     }
 }
 
+/// What a gateway takes, and from whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// From whom requests come that do not say it; `None`, from a service that may do
+    /// everything.
+    pub caller: Option<LocalCaller>,
+    /// Which requests it takes.
+    pub takes: Takes,
+    /// The origins whose pages may read what the gateway answers itself.
+    pub origins: AllowedOrigins,
+    /// How long it waits for a client.
+    pub timeouts: Timeouts,
+}
+
+/// Which requests a gateway takes. Others are answered with 403, and the function does not
+/// see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// All, as API Gateway does, which asks who calls.
+    All,
+    /// Those that no foreign page makes. They name a loopback host or the address that the
+    /// gateway listens on; any address where it listens on all, for an attack by DNS
+    /// rebinding needs a name. A page's `Origin` is the gateway's own or an allowed one.
+    NoneOfForeignPages,
+}
+
 /// Serves `listener` until `stop` resolves, then lets running requests end.
 ///
 /// `invoke` is the function behind the gateway: it takes an event and returns
-/// the proxy response, or why there is none, which the client sees as a 502. Requests come
-/// from `caller`, or from a service that may do everything, unless they say otherwise.
+/// the proxy response, or why there is none, which the client sees as a 502.
 ///
 /// # Errors
 /// Those of the listener.
 pub async fn serve<Invoke, Invocation>(
     listener: TcpListener,
     invoke: Invoke,
-    caller: Option<LocalCaller>,
+    settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()>
 where
     Invoke: Fn(Value) -> Invocation + Clone + Send + Sync + 'static,
     Invocation: Future<Output = Result<Value, String>> + Send + 'static,
 {
-    let sandboxes = Arc::new(Semaphore::new(CONCURRENCY));
-    let handle = move |request: Request| {
-        let invoke = invoke.clone();
-        let sandboxes = Arc::clone(&sandboxes);
-        let caller = caller.clone();
-        async move {
-            let (mut parts, body) = request.into_parts();
-            let named = parts.headers.remove(LOCAL_CALLER);
-            let caller = match named.map(|named| named.to_str().unwrap_or_default().parse()) {
-                Some(Ok(named)) => Some(named),
-                Some(Err(message)) => {
-                    let message = format!("{LOCAL_CALLER} {message}");
-                    return gateway_error(StatusCode::BAD_REQUEST, &message);
-                }
-                None => caller,
-            };
-            let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
-                return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
-            };
-            let _sandbox = sandboxes.acquire().await;
-            match invoke(proxy_event(&parts, &body, caller.as_ref())).await {
-                Ok(response) => http_response(&response),
-                Err(_) => gateway_error(StatusCode::BAD_GATEWAY, "Internal server error"),
-            }
-        }
-    };
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
+    let head_timeout = settings.timeouts.head;
+    let gateway = Arc::new(Gateway {
+        address: listener.local_addr()?.ip(),
+        invoke,
+        settings,
+        sandboxes: Semaphore::new(CONCURRENCY),
     });
-    let app = Router::new().fallback(handle);
-    axum::serve(
-        listener,
-        app.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(stop)
-    .await
+    let answer = move |request, peer| {
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.answer(request, peer).await }
+    };
+    http::serve(listener, head_timeout, answer, stop).await;
+    Ok(())
+}
+
+struct Gateway<Invoke> {
+    /// Where it listens.
+    address: IpAddr,
+    invoke: Invoke,
+    settings: Settings,
+    sandboxes: Semaphore,
+}
+
+/// What the gateway answers itself.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+
+    fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "access_denied", message)
+    }
+
+    /// The function failed.
+    fn bad_gateway() -> Self {
+        let message = "The service failed; this is not your request's fault";
+        Self::new(StatusCode::BAD_GATEWAY, "internal_error", message)
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let (status, code, message) = match error {
+            BodyError::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is over 10 MB",
+            ),
+            BodyError::Late => (
+                StatusCode::REQUEST_TIMEOUT,
+                "malformed_request",
+                "The body did not come in time; send the request again",
+            ),
+            BodyError::Broken => (
+                StatusCode::BAD_REQUEST,
+                "malformed_request",
+                "The body broke off, or its framing is wrong",
+            ),
+        };
+        Self::new(status, code, message)
+    }
+}
+
+impl<Invoke, Invocation> Gateway<Invoke>
+where
+    Invoke: Fn(Value) -> Invocation,
+    Invocation: Future<Output = Result<Value, String>>,
+{
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let request_id = Uuid::new_v4().to_string();
+        let answer = self.invoke(&mut parts, body, peer, &request_id).await;
+        answer.unwrap_or_else(|refusal| {
+            let Refusal {
+                status,
+                code,
+                message,
+            } = refusal;
+            debug!(status = status.as_u16(), code, request_id, "not passed on");
+            let mut answer = response::problem_of(status, code, &message, &[], &request_id);
+            let fields = answer.headers_mut();
+            response::add_common_fields(fields, &parts.headers, &self.settings.origins);
+            if status == StatusCode::REQUEST_TIMEOUT {
+                fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer.map(Full::from)
+        })
+    }
+
+    async fn invoke(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        peer: SocketAddr,
+        request_id: &str,
+    ) -> Result<Response, Refusal> {
+        match self.settings.takes {
+            Takes::All => {}
+            Takes::NoneOfForeignPages => self.refuse_foreign_pages(parts)?,
+        }
+        let caller = match parts.headers.remove(LOCAL_CALLER) {
+            None => self.settings.caller.clone(),
+            Some(named) => match named.to_str().unwrap_or_default().parse() {
+                Ok(named) => Some(named),
+                Err(message) => {
+                    let message = format!("X-Local-Caller {message}");
+                    let status = StatusCode::BAD_REQUEST;
+                    return Err(Refusal::new(status, "invalid_header", message));
+                }
+            },
+        };
+        let body = http::read(body, MAX_BODY_BYTES, self.settings.timeouts.body).await?;
+        let event = proxy_event(parts, &body, peer, caller.as_ref(), request_id);
+        let _sandbox = self.sandboxes.acquire().await;
+        match (self.invoke)(event).await {
+            Ok(response) => http_response(&response).ok_or_else(Refusal::bad_gateway),
+            Err(_) => Err(Refusal::bad_gateway()),
+        }
+    }
+
+    fn refuse_foreign_pages(&self, parts: &Parts) -> Result<(), Refusal> {
+        let is_served = |host: &str| {
+            let is_address =
+                |address| address == self.address.to_canonical() || self.address.is_unspecified();
+            is_loopback(host) || address(host).is_some_and(is_address)
+        };
+        if !http::is_for(parts, is_served) {
+            return Err(Refusal::denied(
+                "This server answers only for localhost and the address that it listens on; \
+                 send it as Host",
+            ));
+        }
+        let host = parts.headers.get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let own = response::serialized(&format!("http://{host}"));
+        let mut origins = parts.headers.get_all(header::ORIGIN).iter();
+        if !origins
+            .all(|origin| own.as_ref() == Some(origin) || self.settings.origins.allow(origin))
+        {
+            return Err(Refusal::denied(
+                "Pages of this origin may not call this server; name it in ALLOWED_ORIGINS \
+                 where the server is started",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The REST proxy event for a request of `caller`, or of a service that signs its requests
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html>).
-pub fn proxy_event(parts: &Parts, body: &Bytes, caller: Option<&LocalCaller>) -> Value {
+fn proxy_event(
+    parts: &Parts,
+    body: &Bytes,
+    peer: SocketAddr,
+    caller: Option<&LocalCaller>,
+    request_id: &str,
+) -> Value {
     let path = parts.uri.path();
     let resource = Resource::find(path);
     let path_parameters = match resource {
@@ -184,7 +344,6 @@ pub fn proxy_event(parts: &Parts, body: &Bytes, caller: Option<&LocalCaller>) ->
         Some(_) => None,
         None => Some("arn:aws:iam::000000000000:user/local"),
     };
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -207,12 +366,12 @@ pub fn proxy_event(parts: &Parts, body: &Bytes, caller: Option<&LocalCaller>) ->
             "httpMethod": parts.method.as_str(),
             "identity": {
                 "userArn": signer,
-                "sourceIp": peer.map(|ConnectInfo(peer)| peer.ip().to_string()),
+                "sourceIp": peer.ip().to_string(),
                 "userAgent": parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
             },
             "path": path,
             "protocol": format!("{:?}", parts.version),
-            "requestId": Uuid::new_v4(),
+            "requestId": request_id,
             "requestTimeEpoch": u64::try_from(now.as_millis()).unwrap_or_default(),
             "resourcePath": resource,
             // The deployed stage stands in the URL; there is none in this one.
@@ -247,16 +406,12 @@ fn single_and_multi(fields: impl Iterator<Item = (String, String)>) -> (Value, V
     (Value::Object(last.collect::<Map<_, _>>()), json!(every))
 }
 
-/// The answer that a proxy response stands for; 502 where it stands for none.
-fn http_response(response: &Value) -> Response {
-    let status = response["statusCode"]
-        .as_u64()
-        .and_then(|status| u16::try_from(status).ok());
-    let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) else {
-        return gateway_error(StatusCode::BAD_GATEWAY, "Internal server error");
-    };
+/// The answer that a proxy response stands for, if it stands for one.
+fn http_response(response: &Value) -> Option<Response> {
+    let status = response["statusCode"].as_u64()?;
+    let status = StatusCode::from_u16(status.try_into().ok()?).ok()?;
     let body = response["body"].as_str().unwrap_or_default().to_owned();
-    let mut answer = Response::new(Body::from(body));
+    let mut answer = Response::new(Full::from(body));
     *answer.status_mut() = status;
     for (name, value) in response["headers"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
@@ -268,11 +423,5 @@ fn http_response(response: &Value) -> Response {
             }
         }
     }
-    answer
-}
-
-/// An answer of the gateway's own.
-fn gateway_error(status: StatusCode, message: &str) -> Response {
-    let body = json!({ "message": message }).to_string();
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    Some(answer)
 }

@@ -4,3 +4,4 @@
 pub mod claim_emails;
 pub mod dynamodb;
 pub mod gateway;
+pub mod http;

@@ -31,18 +31,24 @@ pub(super) async fn in_time<T, E, C>(
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
+    let started = Instant::now();
     let result = match deadline {
-        None => call.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
-            Ok(result) => result,
-            Err(_) => {
-                let cause = String::from("DynamoDB did not answer before the request's deadline");
-                return Err(Failure::Call {
-                    retryable: true,
-                    cause,
-                });
-            }
-        },
+        None => Ok(call.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, call).await,
+    };
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let outcome = match &result {
+        Ok(Ok(_)) => "done",
+        Ok(Err(error)) => error.code().unwrap_or("not answered"),
+        Err(_) => "not answered before the request's deadline",
+    };
+    tracing::debug!(operation = operation_of::<E>(), ms, outcome, "DynamoDB");
+    let Ok(result) = result else {
+        let cause = String::from("DynamoDB did not answer before the request's deadline");
+        return Err(Failure::Call {
+            retryable: true,
+            cause,
+        });
     };
     result.map_err(
         |error| match error.as_service_error().and_then(failed_condition) {
@@ -50,6 +56,13 @@ where
             None => Failure::of(&error),
         },
     )
+}
+
+/// The operation whose error is `E`, for the log.
+fn operation_of<E>() -> &'static str {
+    let error = std::any::type_name::<E>();
+    let error = error.rsplit("::").next().unwrap_or(error);
+    error.strip_suffix("Error").unwrap_or(error)
 }
 
 /// For a call that states no condition.

@@ -4,10 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
-    operation::{create_table::CreateTableError, put_item::PutItemError},
+    operation::{create_table::CreateTableError, get_item::GetItemError, put_item::PutItemError},
     types::{
-        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-        TableStatus, TimeToLiveSpecification,
+        AttributeDefinition, BillingMode, ConditionCheck, KeySchemaElement, KeyType,
+        ScalarAttributeType, TableStatus, TimeToLiveSpecification, TransactWriteItem,
     },
 };
 
@@ -36,6 +36,59 @@ impl UserStore {
         let call = self.client.describe_table().table_name(&self.tables.users);
         let count = call.send().await.ok()?.table?.item_count?;
         count.try_into().ok()
+    }
+
+    /// The [`Tables`](super::Tables) with the names of their keys.
+    fn keys(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let emails = self
+            .tables
+            .emails
+            .iter()
+            .map(|emails| (emails.as_str(), "email"));
+        let others = [
+            (self.tables.users.as_str(), "userId"),
+            (self.tables.idempotency_keys.as_str(), "idempotencyKey"),
+        ];
+        others.into_iter().chain(emails)
+    }
+
+    /// Checks that DynamoDB answers and that the [`Tables`](super::Tables) are there, with a
+    /// read of each.
+    ///
+    /// # Errors
+    /// What is not there, as a sentence.
+    pub async fn check_tables(&self) -> Result<(), String> {
+        for (table, key_name) in self.keys() {
+            let call = self.client.get_item().table_name(table);
+            if let Err(error) = call.key(key_name, string("1")).send().await {
+                return Err(match error.as_service_error() {
+                    Some(GetItemError::ResourceNotFoundException(_)) => {
+                        format!("there is no table {table}; make it, or name another")
+                    }
+                    _ => reason(&format!("the table {table} cannot be read"), &error),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that this DynamoDB has the operations of the service that an emulator may lack:
+    /// transactions, and items that expire. Changes nothing.
+    ///
+    /// # Errors
+    /// What it lacks, as a sentence.
+    pub async fn check_operations(&self) -> Result<(), String> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.tables.users)
+            .key("userId", string("1"))
+            .condition_expression("attribute_exists(userId) OR attribute_not_exists(userId)");
+        let check = check.build().map_err(|error| error.to_string())?;
+        let check = TransactWriteItem::builder().condition_check(check).build();
+        let call = self.client.transact_write_items().transact_items(check);
+        has("TransactWriteItems", call.send().await)?;
+        let table = &self.tables.idempotency_keys;
+        let call = self.client.describe_time_to_live().table_name(table);
+        has("DescribeTimeToLive", call.send().await)
     }
 
     async fn create_table(&self, table: &str, key_name: &str) -> Result<bool, String> {
@@ -122,6 +175,27 @@ impl UserStore {
         })
     }
 }
+
+/// Whether DynamoDB has an operation, by its answer, which may be an error: the table may
+/// not be there yet.
+fn has<T, E>(operation: &str, answer: Result<T, SdkError<E>>) -> Result<(), String>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let Err(error) = answer else { return Ok(()) };
+    let Some(response) = error.raw_response() else {
+        return Err(reason("DynamoDB was not reached", &error));
+    };
+    match error.code() {
+        Some(code) if code != UNKNOWN_OPERATION && response.status().is_client_error() => Ok(()),
+        _ => Err(format!(
+            "it has no {operation}, which the service needs; use another, such as DynamoDB Local"
+        )),
+    }
+}
+
+/// The error of DynamoDB for an operation that it does not have.
+const UNKNOWN_OPERATION: &str = "UnknownOperationException";
 
 /// `what`, and why: DynamoDB's own words where it has said some.
 fn reason<E>(what: &str, error: &SdkError<E>) -> String

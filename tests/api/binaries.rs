@@ -2,8 +2,9 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt, Full};
@@ -20,7 +21,12 @@ use tokio::{
 };
 use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
 
-use crate::{harness::log_file, runtime_api::RuntimeApi};
+use crate::{
+    events::rest_event,
+    harness::log_file,
+    runtime_api::{Outcome, RuntimeApi},
+    store_proxy::StoreProxy,
+};
 
 /// The command of `cargo run`, with nothing of this process's environment.
 pub fn user_service(arguments: &[&str]) -> Command {
@@ -37,16 +43,16 @@ pub fn user_service(arguments: &[&str]) -> Command {
 pub struct Running {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    greeting: Vec<String>,
-    address: SocketAddr,
+    pub greeting: Vec<String>,
+    pub address: SocketAddr,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
+    log: PathBuf,
 }
 
 impl Running {
     pub async fn start(mut command: Command) -> Self {
-        command
-            .stdout(Stdio::piped())
-            .stderr(log_file("user-service").1);
+        let (log, file) = log_file("user-service");
+        command.stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = Vec::new();
@@ -70,7 +76,13 @@ impl Running {
             greeting,
             address,
             client: Client::builder(TokioExecutor::new()).build_http(),
+            log,
         }
+    }
+
+    /// What it has written to the standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// The status, the header fields and the JSON of an answer; null where it is empty.
@@ -127,11 +139,13 @@ impl Running {
     }
 }
 
-async fn output(mut command: Command) -> Output {
-    command.output().await.unwrap()
+/// What a command says that ends by itself.
+pub async fn output(mut command: Command) -> Output {
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
+    output.expect("it runs on").unwrap()
 }
 
-fn one_line(output: &Output) -> String {
+pub fn one_line(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     text
@@ -192,24 +206,6 @@ async fn no_sample_leaves_the_store_empty() {
     let service = Running::start(user_service(&["--port", "0", "--no-sample"])).await;
     assert_eq!(service.get("/users").await, (200, json!({ "items": [] })));
     assert!(!service.greeting.join("\n").contains("userId=1"));
-}
-
-#[tokio::test]
-async fn any_page_may_call_it() {
-    let service = Running::start(user_service(&["--port", "0"])).await;
-    let origin = ("origin", "http://localhost:5173");
-    let headers = [origin];
-    let (_, answer, _) = service
-        .send(Method::GET, "/users", &headers, &Value::Null)
-        .await;
-    assert_eq!(answer["access-control-allow-origin"], "*");
-    // And say there who is to be taken for the caller.
-    let preflight = [origin, ("access-control-request-method", "GET")];
-    let (_, answer, _) = service
-        .send(Method::OPTIONS, "/users", &preflight, &Value::Null)
-        .await;
-    let allowed = answer.get_all("access-control-allow-headers").iter();
-    assert!(allowed.into_iter().any(|name| name == "x-local-caller"));
 }
 
 #[tokio::test]
@@ -405,6 +401,189 @@ async fn a_port_in_use_is_one_line_and_exit_code_1() {
 }
 
 #[tokio::test]
+async fn localhost_is_a_host_to_listen_on() {
+    let service = Running::start(user_service(&["--host", "localhost", "--port", "0"])).await;
+    assert!(service.address.ip().is_loopback());
+    assert_eq!(service.get("/users/1").await.0, 200);
+    assert!(!service.log().contains("warning"), "{}", service.log());
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_told_as_one() {
+    let refused = output(user_service(&["--host", "192.0.2.1", "--port", "0"])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let line = one_line(&refused);
+    assert!(
+        line.contains("this machine has no such address; choose another --host"),
+        "{line}"
+    );
+    assert!(!line.contains("--port"), "{line}");
+}
+
+#[tokio::test]
+async fn a_host_that_others_can_reach_is_warned_of() {
+    let service = Running::start(user_service(&["--host", "0.0.0.0", "--port", "0"])).await;
+    let log = service.log();
+    let expected = format!(
+        "warning: there is no authentication here: everyone who reaches {} can read and change",
+        service.address
+    );
+    assert!(log.starts_with(&expected), "{log}");
+    let service = Running::start(user_service(&["--port", "0"])).await;
+    assert_eq!(service.log(), "");
+}
+
+#[tokio::test]
+async fn equal_names_of_two_tables_are_refused_with_both_options() {
+    for (arguments, options) in [
+        (
+            &["--table", "UserEmails"][..],
+            "--table and --emails-table both name the table UserEmails",
+        ),
+        (
+            &["--idempotency-table", "UserData"],
+            "--table and --idempotency-table both name the table UserData",
+        ),
+        (
+            &["--emails-table", "Abc", "--idempotency-table", "Abc"],
+            "--idempotency-table and --emails-table both name the table Abc",
+        ),
+        (
+            &["--table", "UserEmails", "claim-emails"],
+            "--table and --emails-table both name the table UserEmails",
+        ),
+    ] {
+        let refused = output(user_service(arguments)).await;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let line = one_line(&refused);
+        assert!(line.starts_with(&format!("error: {options}; ")), "{line}");
+    }
+    // Where users may share an address, there is no table of claims.
+    let arguments = [
+        "--table",
+        "UserEmails",
+        "--unique-emails",
+        "off",
+        "--port",
+        "0",
+    ];
+    assert_eq!(
+        Running::start(user_service(&arguments))
+            .await
+            .get("/users/1")
+            .await
+            .0,
+        200
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_can_read_the_data_file_and_what_is_beside_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.db");
+    let arguments = ["--port", "0", "--data", file.to_str().unwrap()];
+    let modes = || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let mut modes: Vec<_> = files
+            .map(|file| {
+                let file = file.unwrap();
+                let mode = file.metadata().unwrap().permissions().mode();
+                (file.file_name().into_string().unwrap(), mode & 0o777)
+            })
+            .collect();
+        modes.sort();
+        modes
+    };
+    let private = ["users.db", "users.db-shm", "users.db-wal"].map(|name| (name.into(), 0o600));
+    let mut service = Running::start(user_service(&arguments)).await;
+    assert_eq!(modes(), private);
+    assert_eq!(service.signal("-KILL").await, None);
+    // So too where they were open to others before.
+    for (name, _) in &private {
+        let file = folder.path().join(name);
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let service = Running::start(user_service(&arguments)).await;
+    assert_eq!(modes(), private);
+    assert_eq!(service.get("/users/1").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_file_of_another_program_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = folder.path().join("notes.db");
+    let database = rusqlite::Connection::open(&sqlite).unwrap();
+    database
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE notes (note TEXT);")
+        .unwrap();
+    drop(database);
+    let open = folder.path().join("open.db");
+    let database = rusqlite::Connection::open(&open).unwrap();
+    database
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE notes (note TEXT);")
+        .unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "Notes, and no database.").unwrap();
+    let files = || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        files
+            .map(|file| file.unwrap().file_name())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = files();
+    for (file, says) in [
+        (&sqlite, "this is the SQLite database of another program"),
+        (&open, "this is the SQLite database of another program"),
+        (&text, "this is not a database"),
+    ] {
+        let content = std::fs::read(file).unwrap();
+        let permissions = std::fs::metadata(file).unwrap().permissions();
+        let refused = output(user_service(&[
+            "--data",
+            file.to_str().unwrap(),
+            "--port",
+            "0",
+        ]))
+        .await;
+        assert_eq!(refused.status.code(), Some(1));
+        let line = one_line(&refused);
+        let expected = format!(
+            "error: {}: {says}, and no file of this service; ",
+            file.display()
+        );
+        assert!(line.starts_with(&expected), "{line}");
+        assert_eq!(std::fs::read(file).unwrap(), content);
+        assert_eq!(std::fs::metadata(file).unwrap().permissions(), permissions);
+    }
+    assert_eq!(files(), before);
+}
+
+#[tokio::test]
+async fn debug_shows_each_call_of_dynamodb_with_its_time_and_outcome() {
+    let mut command = user_service(&["--port", "0", "--as", "canary-7"]);
+    command.env("RUST_LOG", "debug");
+    let service = Running::start(command).await;
+    service.create("canary-7").await;
+    assert_eq!(service.get("/users/canary-7").await.0, 200);
+    let lines: Vec<Value> = service
+        .log()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for operation in ["TransactWriteItems", "GetItem"] {
+        let is_call = |line: &&Value| line["operation"] == operation && line["outcome"] == "done";
+        let call = lines.iter().find(is_call);
+        let call = call.unwrap_or_else(|| panic!("{operation} in {lines:#?}"));
+        assert_eq!(call["level"], "DEBUG");
+        assert!(call["ms"].is_u64(), "{call}");
+    }
+    assert!(!service.log().contains("canary"));
+}
+
+#[tokio::test]
 async fn a_data_file_that_cannot_be_one_is_one_line_and_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.db");
@@ -459,33 +638,209 @@ async fn a_dynamodb_of_this_machine_needs_no_credentials_and_gets_its_table() {
     assert_eq!(start().await.get("/users/canary-7").await.0, 200);
 }
 
+/// A DynamoDB that does not look like one of this machine, for `0.0.0.0` is every address of
+/// it, and the environment of one who may call it.
+async fn elsewhere(dynamodb: &EmbeddedDynamoDb) -> (StoreProxy, Vec<(&'static str, String)>) {
+    let proxy = StoreProxy::start(dynamodb.endpoint_url()).await;
+    let url = proxy.endpoint_url().replace("127.0.0.1", "0.0.0.0");
+    let environment = vec![
+        ("AWS_ENDPOINT_URL_DYNAMODB", url),
+        ("AWS_REGION", "us-east-1".into()),
+        ("AWS_ACCESS_KEY_ID", "x".into()),
+        ("AWS_SECRET_ACCESS_KEY", "x".into()),
+    ];
+    (proxy, environment)
+}
+
 #[tokio::test]
-async fn in_a_dynamodb_elsewhere_nothing_is_made() {
-    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
-    // Every address of this machine, and so none that says it is this machine.
-    let elsewhere = embedded.endpoint_url().replace("127.0.0.1", "0.0.0.0");
+async fn in_a_dynamodb_elsewhere_nothing_is_made_and_a_missing_table_is_told_at_start() {
+    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let (_proxy, environment) = elsewhere(&dynamodb).await;
     let mut command = user_service(&["--port", "0"]);
-    command.env("AWS_ENDPOINT_URL_DYNAMODB", elsewhere);
-    command.envs([
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "x"),
-    ]);
-    let service = Running::start(command).await;
-    let (status, problem) = service.get("/users/1").await;
-    assert_eq!((status, &problem["code"]), (500, &json!("internal_error")));
-    // And no page may ask for what is there, unless it is said which.
-    let headers = [("origin", "http://localhost:5173")];
-    let answer = service
-        .send(Method::GET, "/users", &headers, &Value::Null)
-        .await;
-    assert!(!answer.1.contains_key("access-control-allow-origin"));
+    command.envs(environment);
+    let refused = output(command).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let line = one_line(&refused);
+    assert!(
+        line.contains("there is no table UserData; make it"),
+        "{line}"
+    );
+    let said = String::from_utf8(refused.stdout).unwrap();
+    assert!(!said.contains("listens"), "{said}");
     let client =
-        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await);
+        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(dynamodb.endpoint_url()).await);
     assert_eq!(
         client.list_tables().send().await.unwrap().table_names(),
         [""; 0]
     );
+}
+
+#[tokio::test]
+async fn no_page_of_this_machine_may_ask_for_users_elsewhere_unless_it_is_named() {
+    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let mut command = user_service(&["--port", "0"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url());
+    let _makes_the_tables = Running::start(command).await;
+    let (_proxy, environment) = elsewhere(&dynamodb).await;
+    for (named, status, allowed) in [
+        (None, 403, None),
+        (Some(""), 403, None),
+        (
+            Some("http://localhost:5173"),
+            200,
+            Some("http://localhost:5173"),
+        ),
+    ] {
+        let mut command = user_service(&["--port", "0"]);
+        command.envs(environment.clone());
+        command.envs(named.map(|named| ("ALLOWED_ORIGINS", named)));
+        let service = Running::start(command).await;
+        assert_eq!(service.get("/users/1").await.0, 200);
+        let headers = [("origin", "http://localhost:5173")];
+        let answer = service
+            .send(Method::GET, "/users", &headers, &Value::Null)
+            .await;
+        assert_eq!(answer.0, status, "{named:?}");
+        let found = answer.1.get("access-control-allow-origin");
+        assert_eq!(
+            found.map(|origin| origin.to_str().unwrap()),
+            allowed,
+            "{named:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_elsewhere_without_credentials_is_one_line_that_says_what_to_set() {
+    for (region, says) in [
+        (None, "there is no AWS region; set AWS_REGION"),
+        (
+            Some("us-east-1"),
+            "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+    ] {
+        let mut command = user_service(&["--port", "0"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", "http://dynamodb.example:8000");
+        command.envs(region.map(|region| ("AWS_REGION", region)));
+        let refused = output(command).await;
+        assert_eq!(refused.status.code(), Some(1), "{region:?}");
+        let line = one_line(&refused);
+        let expected = format!("error: http://dynamodb.example:8000: {says}");
+        assert!(line.starts_with(&expected), "{line}");
+        let said = String::from_utf8(refused.stdout).unwrap();
+        assert!(!said.contains("listens"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_emulator_without_transactions_or_time_to_live_is_told_before_a_table_is_made() {
+    for operation in [&["TransactWriteItems"], &["DescribeTimeToLive"]] {
+        let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+        let proxy = StoreProxy::start(dynamodb.endpoint_url()).await;
+        proxy.lack(operation);
+        let mut command = user_service(&["--port", "0"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", proxy.endpoint_url());
+        let refused = output(command).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let line = one_line(&refused);
+        let expected = format!("it has no {}, which the service needs", operation[0]);
+        assert!(line.contains(&expected), "{line}");
+        let client =
+            aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(dynamodb.endpoint_url()).await);
+        assert_eq!(
+            client.list_tables().send().await.unwrap().table_names(),
+            [""; 0]
+        );
+    }
+}
+
+/// Which of two DynamoDBs `user-service` uses: the first has a user that the second has not.
+#[tokio::test]
+async fn the_endpoint_of_dynamodb_comes_before_that_of_aws_and_either_can_be_ignored() {
+    let (first, second) = two_dynamodbs().await;
+    let nowhere = "http://127.0.0.1:1";
+    for (specific, general, ignored, found) in [
+        (None, Some(first.endpoint_url()), None, 200),
+        (Some(""), Some(first.endpoint_url()), None, 200),
+        (Some(first.endpoint_url()), Some(nowhere), None, 200),
+        (
+            Some(second.endpoint_url()),
+            Some(first.endpoint_url()),
+            None,
+            404,
+        ),
+        (
+            Some(first.endpoint_url()),
+            Some(first.endpoint_url()),
+            Some("true"),
+            404,
+        ),
+        (Some(first.endpoint_url()), None, Some("false"), 200),
+    ] {
+        let mut command = user_service(&["--port", "0"]);
+        command.envs(specific.map(|url| ("AWS_ENDPOINT_URL_DYNAMODB", url)));
+        command.envs(general.map(|url| ("AWS_ENDPOINT_URL", url)));
+        command.envs(ignored.map(|ignored| ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", ignored)));
+        let service = Running::start(command).await;
+        assert_eq!(
+            service.get("/users/canary-7").await.0,
+            found,
+            "{specific:?} {general:?} {ignored:?}"
+        );
+    }
+    let mut command = user_service(&["--port", "0"]);
+    command.env("AWS_ENDPOINT_URL", "localhost:8000");
+    let line = one_line(&output(command).await);
+    assert!(line.starts_with("error: AWS_ENDPOINT_URL: "), "{line}");
+}
+
+/// Two, of which the first has the user `canary-7`.
+async fn two_dynamodbs() -> (EmbeddedDynamoDb, EmbeddedDynamoDb) {
+    let dynamodbs = (
+        EmbeddedDynamoDb::in_memory().await.unwrap(),
+        EmbeddedDynamoDb::in_memory().await.unwrap(),
+    );
+    for (dynamodb, is_first) in [(&dynamodbs.0, true), (&dynamodbs.1, false)] {
+        let mut command = user_service(&["--port", "0"]);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url());
+        let service = Running::start(command).await;
+        if is_first {
+            service.create("canary-7").await;
+        }
+    }
+    dynamodbs
+}
+
+#[tokio::test]
+async fn the_lambda_binary_uses_the_endpoint_of_dynamodb_before_that_of_aws() {
+    let (first, second) = two_dynamodbs().await;
+    for (specific, general, found) in [
+        ("", first.endpoint_url(), 200),
+        (first.endpoint_url(), second.endpoint_url(), 200),
+        (second.endpoint_url(), first.endpoint_url(), 404),
+    ] {
+        let runtime_api = RuntimeApi::start().await.unwrap();
+        let environment = [
+            ("TABLE_NAME", "UserData"),
+            ("EMAILS_TABLE_NAME", "UserEmails"),
+            ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+            ("AUTH_MODE", "IAM"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", specific),
+            ("AWS_ENDPOINT_URL", general),
+        ];
+        let binary = env!("CARGO_BIN_EXE_lambda");
+        let log = log_file("lambda").1;
+        let _sandbox = runtime_api.start_sandbox(binary, environment, log).unwrap();
+        let event = rest_event("GET", "/users/canary-7").to_string();
+        let Outcome::Response(response) = runtime_api
+            .invoke(event, Duration::from_secs(30))
+            .await
+            .unwrap()
+        else {
+            panic!("the function failed");
+        };
+        assert_eq!(response["statusCode"], found, "{specific} {general}");
+    }
 }
 
 #[tokio::test]
@@ -573,13 +928,7 @@ async fn the_lambda_binary_links_none_of_the_embedded_store() {
         .await;
         String::from_utf8(tree.stdout).unwrap()
     };
-    let local_only = [
-        "dynoxide-rs ",
-        "rusqlite ",
-        "axum ",
-        "clap ",
-        "utoipa-swagger-ui ",
-    ];
+    let local_only = ["dynoxide-rs ", "rusqlite ", "clap ", "utoipa-swagger-ui "];
     let lambda = tree(&["--no-default-features"]).await;
     assert!(
         lambda.contains("aws-sdk-dynamodb ") && lambda.contains("lambda_http "),

@@ -33,7 +33,8 @@ use user_service::{
     api::Api,
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
-        gateway,
+        gateway::{self, Takes},
+        http::Timeouts,
     },
     log,
     request::BasePath,
@@ -361,6 +362,13 @@ impl Setup {
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
+        // It stands for API Gateway.
+        let settings = gateway::Settings {
+            caller: None,
+            takes: Takes::All,
+            origins: AllowedOrigins::parse(self.allowed_origins).unwrap(),
+            timeouts: Timeouts::default(),
+        };
         let function;
         if self.through.unwrap_or_else(Through::from_environment) == Through::Lambda {
             let environment = [
@@ -406,24 +414,23 @@ impl Setup {
             tokio::spawn(gateway::serve(
                 listener,
                 invoke,
-                None,
+                settings,
                 std::future::pending(),
             ));
         } else {
             let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, tables.clone());
-            let origins = AllowedOrigins::parse(self.allowed_origins).unwrap();
             let api = Api::new(
                 store,
                 self.clock.unwrap_or(SystemTime::now),
                 AuthMode::parse(auth_mode).unwrap(),
-                origins,
+                settings.origins.clone(),
                 BasePath::from(self.base_path),
             );
             function = Function::InProcess(api.clone());
             tokio::spawn(gateway::serve(
                 listener,
                 gateway::invoke(api),
-                None,
+                settings,
                 std::future::pending(),
             ));
         }

@@ -22,6 +22,7 @@ mod harness;
 mod idempotency;
 mod legacy_items;
 mod list;
+mod local_gateway;
 mod logs;
 mod methods;
 mod patch;

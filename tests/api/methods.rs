@@ -159,7 +159,14 @@ async fn any_origin_may_read_answers_where_all_are_allowed() {
         preflight.header("access-control-allow-methods"),
         "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
     );
-    for header in ["Content-Type", "If-Match", "If-None-Match", "Authorization"] {
+    for header in [
+        "Content-Type",
+        "If-Match",
+        "If-None-Match",
+        "Authorization",
+        "traceparent",
+        "X-Request-Id",
+    ] {
         assert!(
             preflight
                 .header("access-control-allow-headers")

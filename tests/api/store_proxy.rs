@@ -39,6 +39,8 @@ struct Shared {
     hang_next_call: AtomicBool,
     is_hanging: AtomicBool,
     is_throttling: AtomicBool,
+    /// The operations that it does not let through.
+    lacks: Mutex<&'static [&'static str]>,
     /// Counts down to the call that is in conflict; 0 is none.
     calls_to_conflict: AtomicU32,
     /// Why the next transaction is cancelled, if it is.
@@ -83,6 +85,7 @@ impl StoreProxy {
                 hang_next_call: AtomicBool::default(),
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
+                lacks: Mutex::default(),
                 calls_to_conflict: AtomicU32::default(),
                 cancels: Mutex::default(),
                 held_call: Mutex::default(),
@@ -163,6 +166,11 @@ impl StoreProxy {
     /// none that runs on one machine ever does.
     pub fn throttle(&self) {
         self.shared.is_throttling.store(true, SeqCst);
+    }
+
+    /// From now on refuses these operations as an emulator does that does not have them.
+    pub fn lack(&self, operations: &'static [&'static str]) {
+        *self.shared.lacks.lock().unwrap() = operations;
     }
 
     /// Refuses the call that comes `nth` from now, of one item or of many, as DynamoDB
@@ -274,7 +282,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let (mut from_upstream, mut to_upstream) = upstream.into_split();
     let holds_answer = Mutex::new(false);
     let calls = async {
-        while let Some((call, bytes)) = read_call(&mut from_client).await? {
+        while let Some((call, bytes)) = read_call(&mut from_client, &shared.upstream).await? {
             shared.calls.lock().unwrap().push(call.clone());
             if shared.hang_next_call.swap(false, SeqCst) || shared.is_hanging.load(SeqCst) {
                 std::future::pending::<()>().await;
@@ -289,7 +297,13 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
                 .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
             let actions = call.body["TransactItems"].as_array();
             let cancels = actions.and_then(|_| shared.cancels.lock().unwrap().take());
+            let lacked = shared
+                .lacks
+                .lock()
+                .unwrap()
+                .contains(&call.operation.as_str());
             let refusal = match (left, actions) {
+                _ if lacked => Some(refusal("UnknownOperationException", json!({}))),
                 _ if cancels.is_some() => cancels.map(cancelled),
                 (Ok(1), None) => Some(conflict()),
                 (Ok(1), Some(actions)) => {
@@ -356,8 +370,12 @@ impl Shared {
     }
 }
 
-/// One HTTP/1.1 request with a `Content-Length`, and its bytes. `None` at the end.
-async fn read_call(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<(Call, Vec<u8>)>> {
+/// One HTTP/1.1 request with a `Content-Length`, and its bytes for `upstream`. `None` at the
+/// end.
+async fn read_call(
+    from: &mut (impl AsyncReadExt + Unpin),
+    upstream: &str,
+) -> io::Result<Option<(Call, Vec<u8>)>> {
     let mut request = Vec::new();
     let head = loop {
         if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -383,5 +401,9 @@ async fn read_call(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<
     let operation = field("x-amz-target").unwrap_or_default();
     let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&request[head..head + length]).unwrap_or_default();
+    // The service may know it by another name.
+    let host = field("host").unwrap_or_default();
+    let named = text.replacen(&format!("host: {host}"), &format!("host: {upstream}"), 1);
+    request.splice(..head, named.into_bytes());
     Ok(Some((Call { operation, body }, request)))
 }
