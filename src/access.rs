@@ -63,12 +63,7 @@ impl AuthMode {
     /// Whoever the gateway has let in by a token or a signature is believed in every mode,
     /// for a changed mode reaches the gateway and the function at different times.
     fn caller(self, credentials: &Credentials, scope: Scope) -> Result<Caller, Error> {
-        let known = match (&credentials.token, &credentials.signer) {
-            (Some(token), _) => Caller::user(token),
-            (None, Some(arn)) => Some(Caller::service(arn)),
-            (None, None) => None,
-        };
-        if let Some(caller) = known {
+        if let Some(caller) = Caller::known(credentials) {
             return Ok(caller);
         }
         match self {
@@ -208,6 +203,15 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// The caller of whom the gateway tells; `None` where it tells of nobody.
+    pub fn known(credentials: &Credentials) -> Option<Self> {
+        match (&credentials.token, &credentials.signer) {
+            (Some(token), _) => Self::user(token),
+            (None, Some(arn)) => Some(Self::service(arn)),
+            (None, None) => None,
+        }
+    }
+
     /// The caller who signed as `arn`. Sessions of one role are one caller: a retry may
     /// come from another of them.
     fn service(arn: &str) -> Self {
@@ -287,6 +291,31 @@ impl Caller {
             Self::Anyone | Self::Service(_) | Self::User { is_admin: true, .. } => {
                 Ok(asked.unwrap_or_else(UserId::random))
             }
+        }
+    }
+
+    /// What it is, for the log: `anyone`, `service`, `admin` or `user`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Service(_) => "service",
+            Self::User { is_admin: true, .. } => "admin",
+            Self::User {
+                is_admin: false, ..
+            } => "user",
+        }
+    }
+
+    /// The ARN of a service, for the log. `None` where it may hold an email address, which
+    /// the name of an IAM user or of a federated user can be.
+    pub fn arn(&self) -> Option<&str> {
+        let is_safe = |arn: &&str| {
+            arn.bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'@')
+        };
+        match self {
+            Self::Service(arn) => Some(arn.as_str()).filter(is_safe),
+            Self::Anyone | Self::User { .. } => None,
         }
     }
 

@@ -62,7 +62,8 @@ impl Api {
         let started = (self.clock)();
         let store = self.store.for_request(request.time_left(started));
         let resource = Resource::find(&request.path);
-        let outcome = AssertUnwindSafe(self.act(&request, resource, &store))
+        let mut caller = Caller::known(&request.credentials);
+        let outcome = AssertUnwindSafe(self.act(&request, resource, &store, &mut caller))
             .catch_unwind()
             .await;
         let outcome = outcome.unwrap_or(Err(Error::Panic));
@@ -72,20 +73,31 @@ impl Api {
         };
         let answer = response::finish(answer, &request, &self.allowed_origins);
         let elapsed = (self.clock)().duration_since(started).unwrap_or_default();
-        log(&request, resource, &answer, error.as_ref(), &store, elapsed);
+        log(
+            &request,
+            resource,
+            caller.as_ref(),
+            &answer,
+            error.as_ref(),
+            &store,
+            elapsed,
+        );
         answer
     }
 
+    /// Leaves in `known` who called, as far as that was found out.
     async fn act(
         &self,
         request: &Request,
         resource: Option<Resource<'_>>,
         store: &UserStore,
+        known: &mut Option<Caller>,
     ) -> Result<Response, Error> {
         let method = request.method()?;
         let resource = resource.ok_or(Error::RouteNotFound)?;
         let route = Route::find(&method, resource, &request.query)?;
         let caller = self.auth_mode.authorize(&request.credentials, &route)?;
+        known.get_or_insert_with(|| caller.clone());
         match route {
             Route::ListUsers => list_users(request, store).await,
             Route::FindUser(email) => find_user(request, store, &email).await,
@@ -153,7 +165,7 @@ impl Api {
     ) -> Result<Response, Error> {
         let if_match = IfMatch::read(&request.headers)?;
         refuse_if_none_match(request, "has no meaning for PATCH; send If-Match")?;
-        let change = Change::Patch(UserPatch::read(request.json()?, user_id)?);
+        let change = Change::Patch(UserPatch::read(request.merge_patch()?, user_id)?);
         let user = store.change(user_id, &change, &if_match, || self.now());
         Ok(response::user(&user.await?))
     }
@@ -191,7 +203,11 @@ impl Api {
     }
 }
 
+/// The parameters of the query of `GET /users`.
+const PARAMETERS: [&str; 5] = ["userId", "email", "limit", "cursor", "consistent"];
+
 async fn list_users(request: &Request, store: &UserStore) -> Result<Response, Error> {
+    request.query.refuse_unknown(&PARAMETERS)?;
     let (limit, cursor) = page_parameters(request)?;
     let limit = limit.unwrap_or_default();
     // A list has no entity-tag, so these change nothing here; a mistake is told.
@@ -199,7 +215,7 @@ async fn list_users(request: &Request, store: &UserStore) -> Result<Response, Er
     IfNoneMatch::read(&request.headers)?;
     let consistent = consistent(request)?;
     let page = store.list(limit, cursor.as_ref(), consistent).await?;
-    Ok(response::page(&page, limit, consistent, request))
+    Ok(response::page(page, limit, consistent, request))
 }
 
 fn refuse_if_none_match(request: &Request, message: &'static str) -> Result<(), Error> {
@@ -234,6 +250,7 @@ async fn find_user(
     store: &UserStore,
     email: &EmailKey,
 ) -> Result<Response, Error> {
+    request.query.refuse_unknown(&PARAMETERS)?;
     page_parameters(request)?;
     consistent(request)?; // it always is
     read(request, store.find(email)).await
@@ -272,9 +289,12 @@ fn consistent(request: &Request) -> Result<bool, Error> {
 }
 
 /// One line for each request, with nothing in it that a client chose.
+///
+/// `caller` is `unknown` where the request was refused before anyone was found to call.
 fn log(
     request: &Request,
     resource: Option<Resource<'_>>,
+    caller: Option<&Caller>,
     answer: &Response,
     error: Option<&Error>,
     store: &UserStore,
@@ -294,6 +314,8 @@ fn log(
         .find(|method| *method == request.method.as_str());
     let method = method.map_or("other", Method::as_str);
     let route = resource.map_or("none", Resource::template);
+    let caller_arn = caller.and_then(Caller::arn);
+    let caller = caller.map_or("unknown", Caller::kind);
     let status = answer.status().as_u16();
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let store_calls = store.calls();
@@ -301,19 +323,37 @@ fn log(
     match error {
         None => info!(
             method,
-            route, status, ms, store_calls, request_id, "answered"
+            route, caller, caller_arn, status, ms, store_calls, request_id, "answered"
         ),
         Some(error) => {
             let (code, cause) = (error.code(), error.cause());
             if error.status().is_server_error() {
                 error!(
                     method,
-                    route, status, ms, store_calls, request_id, code, cause, "failed"
+                    route,
+                    caller,
+                    caller_arn,
+                    status,
+                    ms,
+                    store_calls,
+                    request_id,
+                    code,
+                    cause,
+                    "failed"
                 );
             } else {
                 info!(
                     method,
-                    route, status, ms, store_calls, request_id, code, cause, "refused"
+                    route,
+                    caller,
+                    caller_arn,
+                    status,
+                    ms,
+                    store_calls,
+                    request_id,
+                    code,
+                    cause,
+                    "refused"
                 );
             }
         }

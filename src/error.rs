@@ -35,10 +35,10 @@ impl FieldError {
     }
 }
 
-/// Where a value stands in a body. A pointer is made of it only for an error.
+/// Where a value stands in a body, or among parameters. A pointer is made of it only for an error.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
-    /// The body itself.
+    /// The body itself, or all parameters.
     Body,
     /// The member of this name in an object.
     Member(&'a Self, &'a str),
@@ -60,7 +60,8 @@ impl Place<'_> {
     }
 }
 
-/// What has been found wrong with a body so far: at most 100 errors, the first.
+/// What has been found wrong with a body or with parameters so far: at most 100 errors, the
+/// first.
 #[derive(Debug, Default)]
 pub struct FieldErrors(Vec<FieldError>);
 
@@ -75,6 +76,18 @@ impl FieldErrors {
     /// Whether there is no use in looking further.
     pub fn is_full(&self) -> bool {
         self.0.len() >= MOST_FIELD_ERRORS
+    }
+
+    /// These as faults of parameters.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`], where there is any.
+    pub fn of_parameters(self) -> Result<(), Error> {
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::InvalidParameter(self.0))
+        }
     }
 
     /// Whether nothing is wrong.
@@ -151,7 +164,8 @@ pub enum Error {
     BodyTooLarge,
     /// The path and query are over [`crate::request::MAX_TARGET_BYTES`].
     UriTooLong,
-    /// The body is not JSON by its `Content-Type`, or has a `Content-Encoding`.
+    /// The body's `Content-Type` is none that the operation reads, or it has a
+    /// `Content-Encoding`.
     UnsupportedMediaType(&'static str),
     /// DynamoDB did not do what it was asked.
     Store(StoreError),

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     api::Api,
-    request::{BasePath, Credentials, Query, Request, Token},
+    request::{BasePath, Credentials, Query, Request, Token, absolute_path},
     response::Response,
     router::Resource,
 };
@@ -177,45 +177,64 @@ fn body(event: &Value) -> Result<Vec<u8>, &'static str> {
 fn credentials(gateway: &Value) -> Credentials {
     let authorizer = &gateway["authorizer"];
     let (identity, iam) = (&gateway["identity"], &authorizer["iam"]);
-    let signers = [
-        (&identity["userArn"], &identity["cognitoIdentityId"]),
-        (&iam["userArn"], &iam["cognitoIdentity"]),
-    ];
-    // Who has its credentials from an identity pool signs, and is no service.
-    let signers = signers.into_iter().filter(|(_, pool)| pool.is_null());
+    let signers = [identity, iam].into_iter();
+    let signers = signers.filter(|signer| !is_of_identity_pool(signer));
     let mut signers = signers
-        .map(|(arn, _)| text(arn))
+        .map(|signer| text(&signer["userArn"]))
         .filter(|arn| !arn.is_empty());
-    let claims = [&authorizer["claims"], &authorizer["jwt"]["claims"]];
-    let claims = claims.into_iter().find(|claims| claims.is_object());
+    let claims = [
+        (&authorizer["claims"], ListFormat::Rest),
+        (&authorizer["jwt"]["claims"], ListFormat::Http),
+    ];
+    let claims = claims.into_iter().find(|(claims, _)| claims.is_object());
     Credentials {
         signer: signers.next().map(str::to_owned),
-        token: claims.map(|claims| Token {
+        token: claims.map(|(claims, format)| Token {
             sub: text(&claims["sub"]).to_owned(),
             scopes: text(&claims["scope"])
                 .split(' ')
                 .map(str::to_owned)
                 .collect(),
-            groups: groups(&claims["cognito:groups"]),
+            groups: format.list(&claims["cognito:groups"]),
         }),
     }
 }
 
-/// The groups of a claim: `admin,editors` from a REST API, `[admin editors]` from an HTTP
-/// API.
-fn groups(claim: &Value) -> Vec<String> {
-    if let Some(groups) = claim.as_array() {
-        return groups.iter().map(|group| text(group).to_owned()).collect();
+/// Whether the signer has its credentials from an identity pool of Cognito: it is an end
+/// user, and no service. Events name the pool, the identity and its provider in fields of
+/// their own.
+fn is_of_identity_pool(signer: &Value) -> bool {
+    entries(signer).any(|(name, value)| name.starts_with("cognito") && !value.is_null())
+}
+
+/// How a gateway writes a claim that is a list.
+#[derive(Clone, Copy, Debug)]
+enum ListFormat {
+    /// `admin,editors`.
+    Rest,
+    /// `[admin editors]`.
+    Http,
+}
+
+impl ListFormat {
+    fn list(self, claim: &Value) -> Vec<String> {
+        if let Some(items) = claim.as_array() {
+            return items.iter().map(|item| text(item).to_owned()).collect();
+        }
+        let text = text(claim);
+        match self {
+            Self::Rest => text.split(',').map(str::to_owned).collect(),
+            Self::Http => {
+                let items = text
+                    .strip_prefix('[')
+                    .and_then(|items| items.strip_suffix(']'));
+                items.map_or_else(
+                    || vec![text.to_owned()],
+                    |items| items.split(' ').map(str::to_owned).collect(),
+                )
+            }
+        }
     }
-    let groups = text(claim);
-    let listed = groups
-        .strip_prefix('[')
-        .and_then(|groups| groups.strip_suffix(']'));
-    let groups = match listed {
-        Some(groups) => groups.split(' '),
-        None => groups.split(','),
-    };
-    groups.map(str::to_owned).collect()
 }
 
 /// Where a request went: see [`Request::path`] and [`Request::mount`].
@@ -231,7 +250,7 @@ impl Location {
             "" | "$default" => String::new(),
             stage => format!("/{stage}"),
         };
-        // The base path comes first and the stage last, for either may be `users`.
+        // The base path comes first and the stage last, for the stage may be `users`.
         let mut prefixes = vec![String::new()];
         // Told by REST events. Where it is the stage and then the event's own path,
         // the gateway has taken the stage off already.
@@ -240,12 +259,12 @@ impl Location {
             prefixes.push(stage.clone());
         }
         if !base.is_empty() {
-            let both = [
+            let with_base = [
+                base.to_owned(),
                 format!("{stage}{base}"),
                 format!("{base}{stage}"),
-                base.to_owned(),
             ];
-            prefixes.splice(0..0, both);
+            prefixes.splice(0..0, with_base);
         }
         let before = prefixes.iter().find(|prefix| {
             let rest = path.strip_prefix(prefix.as_str());
@@ -263,7 +282,7 @@ impl Location {
         };
         Self {
             // Never `//host`, which would lead the client elsewhere.
-            mount: BasePath::from(mount).as_str().to_owned(),
+            mount: absolute_path(mount),
             path: path.to_owned(),
         }
     }

@@ -89,3 +89,17 @@ pub struct Page {
     /// `None` on the last page.
     pub next: Option<Cursor>,
 }
+
+impl Page {
+    /// Its first `length` users, at least one where there is any; the next page begins after
+    /// them.
+    pub fn cut_to(mut self, length: usize) -> Self {
+        let length = length.max(1);
+        if length < self.items.len() {
+            self.items.truncate(length);
+            let last = self.items.last();
+            self.next = last.map(|last| Cursor::after(last.user_id().to_owned()));
+        }
+        self
+    }
+}

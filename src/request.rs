@@ -1,19 +1,26 @@
 //! A request, as it came through the gateway: the facts of the event, read once.
 //! What the facts mean is read from here by the operation that needs it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use lambda_http::http::{
     HeaderMap, Method,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 
-use crate::error::{Error, FieldError};
+use crate::error::{Error, FieldError, FieldErrors, Place};
 
 /// A body's bytes: 256 KiB.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The bytes of path and query: room for the longest `userId`, percent-encoded.
 pub const MAX_TARGET_BYTES: usize = 8192;
+/// RFC 8259.
+const JSON: &str = "application/json";
+/// RFC 7396.
+const MERGE_PATCH: &str = "application/merge-patch+json";
 /// What is kept of the time until the deadline, to make the answer and send it.
 const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 
@@ -53,27 +60,38 @@ impl Request {
         Method::from_bytes(self.method.as_bytes()).map_err(|_| Error::MalformedMethod)
     }
 
-    /// The body, where it is JSON by its header fields and of a size that is served.
+    /// The body, where it is `application/json` by its header fields and of a size that is
+    /// served.
     ///
     /// A body without a `Content-Type` is taken as JSON (RFC 9110 section 8.3).
     ///
     /// # Errors
     /// [`Error::UnsupportedMediaType`], [`Error::BodyTooLarge`], [`Error::MalformedBody`].
     pub fn json(&self) -> Result<&[u8], Error> {
+        let message = "The body is not JSON by its Content-Type; send application/json in UTF-8";
+        self.body_of_type(&[JSON], message)
+    }
+
+    /// As [`Request::json`]; the body may also be `application/merge-patch+json`.
+    ///
+    /// # Errors
+    /// As [`Request::json`].
+    pub fn merge_patch(&self) -> Result<&[u8], Error> {
+        let message = "The body is no JSON Merge Patch by its Content-Type; \
+                       send application/merge-patch+json or application/json in UTF-8";
+        self.body_of_type(&[MERGE_PATCH, JSON], message)
+    }
+
+    /// `message` is for a body of another type than `types`.
+    fn body_of_type(&self, types: &[&str], message: &'static str) -> Result<&[u8], Error> {
         let identity = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
         let encodings = self.headers.get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|value| identity(value.as_bytes())) {
             let message = "The body has a Content-Encoding; send it as it is";
             return Err(Error::UnsupportedMediaType(message));
         }
-        if !self
-            .headers
-            .get_all(CONTENT_TYPE)
-            .iter()
-            .all(|value| is_json(value.as_bytes()))
-        {
-            let message =
-                "The body is not JSON by its Content-Type; send application/json in UTF-8";
+        let mut content_types = self.headers.get_all(CONTENT_TYPE).iter();
+        if !content_types.all(|value| is_one_of(types, value.as_bytes())) {
             return Err(Error::UnsupportedMediaType(message));
         }
         match &self.body {
@@ -110,15 +128,13 @@ pub struct Token {
     pub groups: Vec<String>,
 }
 
-/// `application/json` or a `+json` type (RFC 6839), in UTF-8.
-fn is_json(content_type: &[u8]) -> bool {
+/// Whether it is one of the media `types`, in UTF-8.
+fn is_one_of(types: &[&str], content_type: &[u8]) -> bool {
     let text = std::str::from_utf8(content_type).unwrap_or_default();
     let Ok(media_type) = text.parse::<mime::Mime>() else {
         return false;
     };
-    media_type.type_() == mime::APPLICATION
-        && (media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON))
-        && media_type.subtype() != "json-patch" // RFC 6902: operations, and no user
+    types.contains(&media_type.essence_str())
         && media_type
             .get_param(mime::CHARSET)
             .is_none_or(|charset| charset == mime::UTF_8)
@@ -170,6 +186,33 @@ impl Query {
         value.map_err(|message| invalid_parameter(name, message))
     }
 
+    /// Refuses every parameter that is not among the `known` ones of an operation, with the
+    /// nearest of their names.
+    ///
+    /// Those that begin with `X-Amz-` are let through: they are the signature of a URL
+    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`].
+    pub fn refuse_unknown(&self, known: &[&str]) -> Result<(), Error> {
+        let names: BTreeSet<_> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        let mut errors = FieldErrors::default();
+        for name in names {
+            if known.contains(&name) || is_of_signature(name) {
+                continue;
+            }
+            let instead = match nearest(name, known) {
+                Some(nearest) => format!("did you mean {nearest}?"),
+                None => format!("there are {}", known.join(", ")),
+            };
+            errors.push(
+                Place::Member(&Place::Body, name),
+                format!("is not a parameter of this request; {instead}"),
+            );
+        }
+        errors.of_parameters()
+    }
+
     /// The bytes of it.
     fn len(&self) -> usize {
         self.0
@@ -185,6 +228,24 @@ impl FromIterator<(String, String)> for Query {
     }
 }
 
+fn is_of_signature(name: &str) -> bool {
+    const PREFIX: &str = "X-Amz-";
+    let prefix = name.get(..PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+}
+
+/// The one of `known` that `name` may be a misspelling of: at most two edits away, whatever
+/// the case.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let distances = known
+        .iter()
+        .map(|known| (strsim::osa_distance(&name, &known.to_lowercase()), *known));
+    let near = distances.filter(|(distance, _)| *distance <= 2);
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
 /// The error that the parameter `name`, of the path or the query, is at fault.
 pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
     Error::InvalidParameter(vec![FieldError::new(format!("/{name}"), message)])
@@ -196,15 +257,28 @@ pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
 pub struct BasePath(String);
 
 impl BasePath {
+    /// Reads segments with slashes between or around them; none is no base path.
+    ///
+    /// # Errors
+    /// What to change, as a phrase that follows the name of the setting: it is `users`. The
+    /// path `/users/users` would then be the user `users` to the gateway, which authorises the
+    /// call, and the list of users to the service.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let path = absolute_path(text);
+        if path == "/users" {
+            return Err("must not be users, with which the paths of the API begin");
+        }
+        Ok(Self(path))
+    }
+
     /// The text of it, empty or with a slash before each segment.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl From<&str> for BasePath {
-    fn from(text: &str) -> Self {
-        let segments = text.split('/').filter(|segment| !segment.is_empty());
-        Self(segments.flat_map(|segment| ["/", segment]).collect())
-    }
+/// The segments of `text` with one slash before each; empty where there are none.
+pub fn absolute_path(text: &str) -> String {
+    let segments = text.split('/').filter(|segment| !segment.is_empty());
+    segments.flat_map(|segment| ["/", segment]).collect()
 }

@@ -1,7 +1,7 @@
 //! The one place that makes answers, of users and of errors alike.
 
 use lambda_http::http::{
-    self, HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
@@ -11,6 +11,7 @@ use lambda_http::http::{
 };
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     endpoint::is_loopback,
@@ -49,19 +50,37 @@ pub fn created(new: &User, request: &Request) -> Response {
     response
 }
 
+/// The bytes of users that one page carries: the 6 MB (6,291,556 bytes) of a response that
+/// Lambda lets out, less room for the rest of it, which is the header fields and the cursor.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_PAGE_BYTES: usize = 6_000_000;
+
 /// 200 with a page of users, and a `Link` to the next one (RFC 8288).
-pub fn page(page: &Page, limit: Limit, consistent: bool, request: &Request) -> Response {
+///
+/// The page ends after those users of `page` that fit into what Lambda lets out.
+pub fn page(page: Page, limit: Limit, consistent: bool, request: &Request) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
-        items: &'a [User],
+        items: &'a [Box<RawValue>],
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<&'a str>,
     }
 
+    let users = page
+        .items
+        .iter()
+        .map(|user| to_raw_value(user).expect(SERIALIZABLE));
+    let users: Vec<_> = users.collect();
+    let mut bytes = 0;
+    let fitting = users.iter().take_while(|user| {
+        bytes += carried_bytes(user.get());
+        bytes <= MAX_PAGE_BYTES
+    });
+    let page = page.cut_to(fitting.count());
     let next_cursor = page.next.as_ref().map(Cursor::encode);
     let body = Body {
-        items: &page.items,
+        items: &users[..page.items.len()],
         next_cursor: next_cursor.as_deref(),
     };
     let mut response = json(StatusCode::OK, "application/json", &body);
@@ -72,6 +91,13 @@ pub fn page(page: &Page, limit: Limit, consistent: bool, request: &Request) -> R
         response.headers_mut().insert(LINK, ascii(&link));
     }
     response
+}
+
+/// The bytes that `json`, with a comma after it, takes in a proxy response. That is JSON
+/// itself, and the body a string in it: each `"` and `\` has a `\` before it.
+fn carried_bytes(json: &str) -> usize {
+    let escaped = json.bytes().filter(|byte| b"\"\\".contains(byte));
+    json.len() + escaped.count() + 1
 }
 
 /// 204: done, and nothing to say.
@@ -96,10 +122,15 @@ pub fn not_modified(of: &User) -> Response {
     response
 }
 
-/// 204 with the methods of a resource.
+/// 204 with the methods of a resource, and the media types of its patches (RFC 5789
+/// section 3.1).
 pub fn options(methods: &'static [Method]) -> Response {
     let mut response = no_content();
-    response.headers_mut().insert(ALLOW, list(methods));
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, list(methods));
+    if methods.contains(&Method::PATCH) {
+        headers.insert(ACCEPT_PATCH, PATCHES);
+    }
     response
 }
 
@@ -159,6 +190,9 @@ pub fn problem_of(
 /// What every answer to `request` has, whatever it says.
 pub fn finish(mut response: Response, request: &Request, origins: &AllowedOrigins) -> Response {
     add_common_fields(response.headers_mut(), &request.headers, origins);
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && request.method == "PATCH" {
+        response.headers_mut().insert(ACCEPT_PATCH, PATCHES); // RFC 5789 section 2.2
+    }
     if request.method == "HEAD" {
         // RFC 9110 section 9.3.2: the header fields that GET would have. A 304 has
         // no length, for its would have to be that of the 200.
@@ -288,10 +322,16 @@ pub fn serialized(origin: &str) -> Option<HeaderValue> {
     format!("{scheme}://{host}").parse().ok()
 }
 
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+/// The media types that [`Request::merge_patch`] takes.
+const PATCHES: HeaderValue =
+    HeaderValue::from_static("application/merge-patch+json, application/json");
+
 /// What a page may send: what the service reads, what signs a request, and what traces it.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Amz-Date, X-Amz-Security-Token, X-Api-Key, X-Request-Id";
 /// What a page may read beside what any page may.
-const RESPONSE_HEADERS: &str = "Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";
+const RESPONSE_HEADERS: &str =
+    "Accept-Patch, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";
 
 fn users_path(request: &Request) -> String {
     format!("{}/users", request.mount)
@@ -313,8 +353,11 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
+/// Why a body can be written as JSON.
+const SERIALIZABLE: &str = "string keys, and numbers from DynamoDB";
+
 fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
-    let body = serde_json::to_string(body).expect("string keys, and numbers from DynamoDB");
+    let body = serde_json::to_string(body).expect(SERIALIZABLE);
     text(status, content_type, body)
 }
 

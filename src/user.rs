@@ -5,6 +5,7 @@ mod email;
 mod input;
 mod patch;
 mod replacement;
+mod visible;
 
 use std::{collections::HashMap, fmt};
 

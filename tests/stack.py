@@ -455,6 +455,15 @@ class Integration(unittest.TestCase):
         longest |= {"AllowedOrigins": origins}
         self.assertLessEqual(len(description(**longest, **own, BasePath="b" * 30)), 256)
 
+    def test_a_base_path_is_not_users(self):
+        own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
+        with self.assertRaises(Refused):
+            Stack(**own, BasePath="users")
+        for base_path in ["users2", "user", "Users", "v1"]:
+            stack = Stack(**own, BasePath=base_path)
+            variables = stack.properties("UserFunction")["Environment"]["Variables"]
+            self.assertEqual(variables["BASE_PATH"], base_path)
+
     def test_a_domain_of_ones_own_leads_to_the_stage(self):
         own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
         self.assertEqual(Stack().of_type("AWS::ApiGateway::DomainName"), {})

@@ -66,7 +66,8 @@ fn api() -> Result<Api, String> {
     let origins = variable("ALLOWED_ORIGINS").unwrap_or_default();
     let origins =
         AllowedOrigins::parse(&origins).map_err(|error| format!("ALLOWED_ORIGINS: {error}"))?;
-    let base_path = BasePath::from(variable("BASE_PATH").unwrap_or_default().as_str());
+    let base_path = variable("BASE_PATH").unwrap_or_default();
+    let base_path = BasePath::parse(&base_path).map_err(|error| format!("BASE_PATH: {error}"))?;
     let tables = Tables {
         users,
         emails,

@@ -52,7 +52,7 @@ struct Options {
     #[arg(long, default_value_t = 3000)]
     port: u16,
     /// Keep the users in this file; without it they are gone when this stops
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Leave out the sample user that a new store begins with
     #[arg(long)]
@@ -83,13 +83,20 @@ struct Options {
 enum Command {
     /// Claims email addresses for users who were there before addresses were unique
     ///
-    /// It walks the table of users in AWS (as your AWS configuration says), at
-    /// AWS_ENDPOINT_URL_DYNAMODB, or in the file of --data, and claims for each user whose
-    /// address nobody has claimed. It can run while the service does, and again after it was
+    /// It walks the table of users, and claims for each user whose address nobody has claimed.
+    /// The tables are in the file of --data, at AWS_ENDPOINT_URL_DYNAMODB, or with --aws those
+    /// of your AWS configuration. It can run while the service does, and again after it was
     /// stopped. Users who share an address are listed, and left as they are.
     ClaimEmails {
-        /// Claims a second, at most
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        /// Claim for the users in this file, which the service has made
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
+        /// Claim for the users in AWS, with the credentials and the region of your AWS
+        /// configuration
+        #[arg(long)]
+        aws: bool,
+        /// Claims a second, at most: 1 to 10,000
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rate: u32,
         /// Give up the claims of users who are gone or have another address, too
         #[arg(long)]
@@ -155,19 +162,25 @@ fn table_name(name: &str) -> Result<String, String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let mut options = Options::parse();
     let filter = env::var("RUST_LOG").ok();
     log::init(log::Format::of_standard_error(), filter.as_deref());
-    let ended = match (options.check_tables(), &options.command) {
+    let command = options.command.take();
+    let ended = match (options.check_tables(), command) {
         (Err(message), _) => Err(message),
         (Ok(()), None) => run(options).await,
         (
             Ok(()),
-            &Some(Command::ClaimEmails {
+            Some(Command::ClaimEmails {
+                data,
+                aws,
                 rate,
                 give_up_left_over,
             }),
-        ) => claim(&options, rate, give_up_left_over).await,
+        ) => {
+            options.data = data.or(options.data);
+            claim(&options, aws, rate, give_up_left_over).await
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -178,23 +191,39 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn claim(options: &Options, rate: u32, gives_up: bool) -> Result<(), String> {
+async fn claim(options: &Options, aws: bool, rate: u32, gives_up: bool) -> Result<(), String> {
     if options.unique_emails == Switch::Off {
         return Err(String::from(
             "without unique emails there is nothing to claim",
         ));
     }
-    if let Some(file) = &options.data
-        && !file.exists()
-    {
-        return Err(format!("{}: there is no such file", file.display()));
-    }
-    let store = if endpoint().is_none() && options.data.is_none() {
-        let config = aws_config::defaults(BehaviorVersion::latest());
-        let config = config.http_client(store::http_client()).load().await;
-        options.store(&config)
-    } else {
-        open_store(options).await?.0
+    let store = match (aws, &options.data, endpoint()) {
+        (true, None, None) => {
+            let config = aws_config::defaults(BehaviorVersion::latest());
+            let config = config.http_client(store::http_client()).load().await;
+            options.store(&config)
+        }
+        (true, Some(_), _) => {
+            return Err(String::from(
+                "--aws and --data are two places; give one of them",
+            ));
+        }
+        (true, None, Some(endpoint)) => {
+            return Err(format!(
+                "--aws is for the tables of your AWS configuration; unset {} to use them",
+                endpoint.variable
+            ));
+        }
+        (false, None, None) => {
+            return Err(String::from(
+                "claim-emails has to be told where the tables are: --data FILE, --aws for those of \
+                 your AWS configuration, or the environment variable AWS_ENDPOINT_URL_DYNAMODB",
+            ));
+        }
+        (false, Some(file), _) if !file.exists() => {
+            return Err(format!("{}: there is no such file", file.display()));
+        }
+        (false, _, _) => open_store(options).await?.0,
     };
     say(&claim_emails(&store, rate, gives_up).await?.text());
     Ok(())

@@ -2,9 +2,9 @@
 //! nobody has claimed, and finds claims that are left over from a time when nobody kept
 //! them.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write as _, io::Write as _, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::{
@@ -16,6 +16,45 @@ use crate::{
 /// How often a call is made that fails for a while, and how long it is between two.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many are walked between two lines of progress.
+const WALKED_PER_LINE: u64 = 1_000;
+
+/// Says on the standard error how far a walk is: a bar on a terminal, which goes with this,
+/// and a line now and then elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    /// What is walked, in the plural.
+    what: &'static str,
+}
+
+impl Progress {
+    fn start(what: &'static str, count_about: Option<u64>) -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, about {eta} to go");
+        let bar = ProgressBar::new(count_about.unwrap_or_default())
+            .with_style(style.expect("the template is one"))
+            .with_message(what)
+            .with_finish(ProgressFinish::AndClear);
+        bar.tick();
+        Self { bar, what }
+    }
+
+    fn advance(&self) {
+        self.bar.inc(1);
+        let walked = self.bar.position();
+        if self.bar.is_hidden() && walked.is_multiple_of(WALKED_PER_LINE) {
+            let what = self.what;
+            let line = match self.bar.length() {
+                Some(about) if about >= walked => {
+                    format!("Walked {walked} {what} of about {about}")
+                }
+                Some(_) | None => format!("Walked {walked} {what}"),
+            };
+            // Whether anyone reads along makes no difference to the walk.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
 
 /// What was found, and done.
 #[derive(Debug, Default)]
@@ -39,9 +78,6 @@ pub struct Report {
 /// # Errors
 /// Why the table was not walked to its end, as a sentence.
 pub async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, String> {
-    let bar = ProgressBar::new(store.count_about().await.unwrap_or_default());
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} users, about {eta} to go");
-    bar.set_style(style.map_err(|error| error.to_string())?);
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut report = Report {
@@ -49,6 +85,7 @@ pub async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Resul
         given_up: gives_up,
         ..Report::default()
     };
+    let progress = Progress::start("users", store.count_users_about().await);
     let mut cursor = None;
     loop {
         let page = again(|| store.list(Limit::MOST, cursor.as_ref(), true)).await?;
@@ -59,21 +96,22 @@ pub async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Resul
                 false => claim(store, user, &mut pace).await?,
             };
             report.add(user, claimed);
-            bar.inc(1);
+            progress.advance();
         }
         cursor = page.next;
         if cursor.is_none() {
-            bar.finish_and_clear();
             return Ok(report);
         }
     }
 }
 
 async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Result<u64, String> {
+    let progress = Progress::start("claims", store.count_claims_about().await);
     let mut left_over = 0;
     let mut cursor = None;
     loop {
         let (claims, next) = again(|| store.claims(cursor.as_ref())).await?;
+        claims.iter().for_each(|_| progress.advance());
         for claim in again(|| store.left_over(claims.clone())).await? {
             if gives_up {
                 pace.tick().await;

@@ -61,8 +61,7 @@ pub enum Claimed {
 }
 
 impl UserStore {
-    /// Which of at most 100 `users` have a claim on their address, as far as one call
-    /// tells.
+    /// Which of at most 100 `users` have a claim on their address.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -82,7 +81,11 @@ impl UserStore {
     }
 
     /// The `userId` and `email` of those items of `table` that have one of at most 100
-    /// `keys`, as far as one call tells.
+    /// `keys`.
+    ///
+    /// One call answers with at most 16 MB, and less where DynamoDB is busy. The keys that it
+    /// leaves are asked for again, after pauses that grow, until none is left
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
     async fn get_all(
         &self,
         table: &str,
@@ -95,12 +98,25 @@ impl UserStore {
         let keys = keys.projection_expression("userId, email");
         let keys = keys.consistent_read(true).build();
         let keys = keys.expect("every request names its keys");
-        let call = self.client.batch_get_item().request_items(table, keys);
-        let call = call.customize().interceptor(self.attempts()).send();
-        let output = in_time(self.deadline, call, no_condition).await;
-        let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let items = output.responses.unwrap_or_default().into_values();
-        Ok(items.flatten().collect())
+        let mut left = HashMap::from([(table.to_owned(), keys)]);
+        let mut items = Vec::new();
+        let mut pauses = Pauses::of(self);
+        loop {
+            let call = self.client.batch_get_item().set_request_items(Some(left));
+            let call = call.customize().interceptor(self.attempts()).send();
+            let output = in_time(self.deadline, call, no_condition).await;
+            let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
+            items.extend(output.responses.unwrap_or_default().into_values().flatten());
+            left = output.unprocessed_keys.unwrap_or_default();
+            if left.is_empty() {
+                return Ok(items);
+            }
+            if !pauses.wait().await {
+                let cause = String::from("DynamoDB left keys unread until the deadline");
+                let retryable = true;
+                return Err(Failure::<()>::Call { retryable, cause }.into_error(RETRIEVE));
+            }
+        }
     }
 
     /// At most 100 claims: those after `cursor`, or the first; and where to go on.
@@ -127,8 +143,7 @@ impl UserStore {
         Ok((claims.filter_map(Claim::read).collect(), next))
     }
 
-    /// Those of at most 100 `claims` whose user, as far as one call tells, is gone or has
-    /// another address.
+    /// Those of at most 100 `claims` whose user is gone or has another address.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -32,8 +32,17 @@ impl UserStore {
 
     /// How many users there are, as DynamoDB counts them every six hours; `None` where
     /// it does not tell.
-    pub async fn count_about(&self) -> Option<u64> {
-        let call = self.client.describe_table().table_name(&self.tables.users);
+    pub async fn count_users_about(&self) -> Option<u64> {
+        self.count_about(&self.tables.users).await
+    }
+
+    /// How many claims there are, in the same way.
+    pub async fn count_claims_about(&self) -> Option<u64> {
+        self.count_about(self.tables.emails.as_deref()?).await
+    }
+
+    async fn count_about(&self, table: &str) -> Option<u64> {
+        let call = self.client.describe_table().table_name(table);
         let count = call.send().await.ok()?.table?.item_count?;
         count.try_into().ok()
     }

@@ -1,13 +1,22 @@
 //! An email address, and what makes two of them the same.
 
-use std::borrow::Cow;
-
 use icu_normalizer::ComposingNormalizer;
 
 use super::{MAX_KEY_BYTES, User};
 
-/// An email address in the one form that all its spellings share: trimmed, in
-/// Unicode's composed form (NFC) and lower case. At most one user has it.
+/// An email address in the one form that all its spellings share. At most one user has it.
+///
+/// Space around the address is taken off. What follows the last `@` is the domain:
+///
+/// - Domains are compared by IDNA, as the ASCII form that UTS 46 makes of them
+///   (<https://www.unicode.org/reports/tr46/#ToASCII>, non-transitional). A mail server
+///   looks up this form. A domain that IDNA refuses, which an old item can have, is
+///   compared in NFC and in lower case.
+/// - Local parts are compared in NFC, as RFC 6532 section 3.1 asks, and in lower case. RFC
+///   5321 section 2.4 leaves their case to the receiving host, and practically all hosts
+///   ignore it: addresses that differ in case alone are one mailbox. Nothing else is mapped
+///   (no compatibility forms, no dots, no `+` tags), because other spellings can be other
+///   mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailKey(String);
 
@@ -15,11 +24,13 @@ impl EmailKey {
     /// The key of the address `email`; `None` where it can be none: it is empty, or
     /// longer than a key of DynamoDB.
     pub fn of(email: &str) -> Option<Self> {
-        let composed = ComposingNormalizer::new_nfc();
-        let lower_case = composed.normalize(email.trim()).to_lowercase();
-        let key = match composed.normalize(&lower_case) {
-            Cow::Borrowed(_) => lower_case,
-            Cow::Owned(composed) => composed,
+        let email = email.trim();
+        let key = match email.rsplit_once('@') {
+            Some((local_part, domain)) => {
+                let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| folded(domain));
+                format!("{}@{domain}", folded(local_part))
+            }
+            None => folded(email),
         };
         (1..=MAX_KEY_BYTES)
             .contains(&key.len())
@@ -46,4 +57,11 @@ impl EmailKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// `text` in lower case and in NFC.
+fn folded(text: &str) -> String {
+    let composed = ComposingNormalizer::new_nfc();
+    let lower_case = composed.normalize(text).to_lowercase();
+    composed.normalize(&lower_case).into_owned()
 }

@@ -6,7 +6,7 @@ use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 use validator::{Validate, ValidationError};
 
-use super::{ATTRIBUTES, Attributes, UserId, rank};
+use super::{ATTRIBUTES, Attributes, UserId, rank, visible::is_all_visible};
 use crate::{
     error::{Error, FieldError, FieldErrors, Place},
     json::{self, Json, Members},
@@ -101,7 +101,8 @@ impl UserInput {
 pub(super) struct Draft {
     #[validate(
         length(min = 1, max = 200, message = "must be 1 to 200 characters"),
-        custom(function = "no_control_characters")
+        custom(function = "no_control_characters"),
+        custom(function = "nothing_invisible")
     )]
     pub(super) name: Option<String>,
     #[validate(
@@ -118,6 +119,13 @@ fn no_control_characters(text: &str) -> Result<(), ValidationError> {
     rule(
         !text.contains(char::is_control),
         "must not hold control characters",
+    )
+}
+
+fn nothing_invisible(text: &str) -> Result<(), ValidationError> {
+    rule(
+        is_all_visible(text),
+        "must not hold invisible characters or bidirectional controls",
     )
 }
 

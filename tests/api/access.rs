@@ -407,26 +407,38 @@ async fn a_user_creates_itself_and_an_admin_whomever_it_likes() {
 #[tokio::test]
 async fn a_group_is_admin_by_its_whole_name_as_each_gateway_writes_groups() {
     let service = in_mode("COGNITO").await;
-    for (groups, is_admin) in [
-        (json!("admin"), true),
-        (json!("editors,admin"), true),
-        (json!("[editors admin]"), true),
-        (json!(["editors", "admin"]), true),
-        (json!("Admin"), false),
-        (json!("x-admin,admins"), false),
-        (json!("ops[admin]"), false),
-        (json!("[ops,admin]"), false),
-        (json!(["ops,admin", "[admin]", 5, null]), false),
-        (json!({ "admin": true }), false),
-        (json!(null), false),
+    for (groups, in_rest, in_http) in [
+        (json!("admin"), true, true),
+        (json!("editors,admin"), true, false),
+        // A REST API writes commas, so this is a group with brackets in its name.
+        (json!("[admin]"), false, true),
+        (json!("[editors admin]"), false, true),
+        (json!(["editors", "admin"]), true, true),
+        (json!("Admin"), false, false),
+        (json!("x-admin,admins"), false, false),
+        (json!("ops[admin]"), false, false),
+        (json!("[ops,admin]"), false, false),
+        (json!("[[admin]]"), false, false),
+        (json!(["ops,admin", "[admin]", 5, null]), false, false),
+        (json!({ "admin": true }), false, false),
+        (json!(null), false, false),
     ] {
         let credentials = Credentials::token(&some_id(), "users/read", "");
-        for (method, answer) in [("GET", "403"), ("HEAD", "403")] {
-            let mut list = event(Gateway::Rest, method, "/users", &credentials);
-            list["requestContext"]["authorizer"]["claims"]["cognito:groups"] = groups.clone();
-            let status = service.answer(&list).await.status;
-            let expected = if is_admin { "200" } else { answer };
-            assert_eq!(status.as_str(), expected, "{method} by {groups}");
+        for (gateway, claims, is_admin) in [
+            (Gateway::Rest, "/requestContext/authorizer/claims", in_rest),
+            (
+                Gateway::Http,
+                "/requestContext/authorizer/jwt/claims",
+                in_http,
+            ),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let mut list = event(gateway, method, "/users", &credentials);
+                list.pointer_mut(claims).unwrap()["cognito:groups"] = groups.clone();
+                let status = service.answer(&list).await.status;
+                let expected = if is_admin { 200 } else { 403 };
+                assert_eq!(status, expected, "{gateway:?}: {method} by {groups}");
+            }
         }
     }
 }
@@ -441,6 +453,24 @@ async fn a_signature_of_an_identity_pool_or_of_nobody_is_none() {
     of_a_pool[0]["requestContext"]["identity"]["cognitoIdentityId"] = json!("eu-north-1:canary");
     of_a_pool[1]["requestContext"]["authorizer"]["iam"]["cognitoIdentity"] =
         json!({ "amr": ["authenticated"], "identityId": "canary", "identityPoolId": "x" });
+    let signs_as = |field: &str, value: Value| {
+        let mut event = list(Gateway::Rest);
+        event["requestContext"]["identity"][field] = value;
+        event
+    };
+    let mut of_a_pool = Vec::from(of_a_pool);
+    for field in [
+        "cognitoIdentityPoolId",
+        "cognitoAuthenticationType",
+        "cognitoAuthenticationProvider",
+        "cognitoSomethingNew",
+    ] {
+        of_a_pool.push(signs_as(field, json!("authenticated")));
+    }
+    of_a_pool.push(signs_as("cognitoIdentityId", json!("")));
+    let mut http = list(Gateway::Http);
+    http["requestContext"]["authorizer"]["iam"]["cognitoIdentityId"] = json!("canary");
+    of_a_pool.push(http);
     let mut of_nobody = list(Gateway::Rest);
     of_nobody["requestContext"]["identity"]["userArn"] = json!("");
     for event in of_a_pool.iter().chain([&of_nobody]) {

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     events::{http_event, rest_event},
     harness::{Answer, Service, Setup, Through, ada},
+    methods::ACCEPT_PATCH,
     runtime_api::Outcome,
 };
 
@@ -205,6 +206,10 @@ async fn a_body_that_is_not_json_by_its_content_type_or_is_encoded_is_415() {
         &[("content-type", "json")],
         &[("content-type", "")],
         &[("content-type", "text/json")],
+        &[("content-type", "application/scim+json")],
+        &[("content-type", "application/vnd.example+json")],
+        &[("content-type", "application/merge-patch+json")],
+        &[("content-type", "application/problem+json")],
         &[
             ("content-type", "application/json"),
             ("content-type", "text/plain"),
@@ -225,13 +230,18 @@ async fn a_body_that_is_not_json_by_its_content_type_or_is_encoded_is_415() {
         let refused = service
             .send(Method::PUT, "/users/7", headers, ada().to_string())
             .await;
-        let _ = refused.has_problem(415, "unsupported_media_type");
+        let refused = refused.has_problem(415, "unsupported_media_type");
+        assert_eq!(refused.header("accept-patch"), "");
+        let message = refused.json()["message"].as_str().unwrap().to_owned();
+        assert!(
+            message.contains("send application/json") || message.contains("Content-Encoding"),
+            "{message}"
+        );
     }
     for headers in [
         &[][..],
         &[("content-type", "application/json")],
         &[("content-type", "Application/JSON; Charset=\"UTF-8\"")],
-        &[("content-type", "application/vnd.example+json")],
         &[
             ("content-type", "application/json"),
             ("content-encoding", "identity"),
@@ -241,6 +251,43 @@ async fn a_body_that_is_not_json_by_its_content_type_or_is_encoded_is_415() {
             .send(Method::POST, "/users", headers, ada().to_string())
             .await;
         let _ = created.has_status(201);
+    }
+}
+
+#[tokio::test]
+async fn a_patch_is_a_merge_patch_by_its_content_type_and_a_415_names_what_to_send() {
+    let service = Service::start().await;
+    let created = service.post("/users", &ada()).await.has_status(201);
+    let path = created.header("location");
+    let patch = async |headers: &[(&str, &str)]| {
+        let body = r#"{"name":"Grace canary"}"#;
+        service.send(Method::PATCH, path, headers, body).await
+    };
+    for media_type in [
+        "application/merge-patch+json",
+        "Application/Merge-Patch+JSON; charset=UTF-8",
+        "application/json",
+        "application/json; charset=utf-8",
+    ] {
+        let _ = patch(&[("content-type", media_type)]).await.has_status(200);
+    }
+    let _ = patch(&[]).await.has_status(200);
+    for media_type in [
+        "application/json-patch+json",
+        "application/scim+json",
+        "application/vnd.example+json",
+        "application/merge-patch+json; charset=utf-16",
+        "text/plain",
+        "",
+    ] {
+        let refused = patch(&[("content-type", media_type)]).await;
+        let refused = refused.has_problem(415, "unsupported_media_type");
+        assert_eq!(refused.header("accept-patch"), ACCEPT_PATCH, "{media_type}");
+        let message = refused.json()["message"].as_str().unwrap().to_owned();
+        assert!(
+            message.contains("send application/merge-patch+json or application/json"),
+            "{message}"
+        );
     }
 }
 

@@ -896,6 +896,14 @@ async fn the_lambda_binary_says_at_start_what_is_missing() {
             "ALLOWED_ORIGINS: \"example.com\" is not an origin",
         ),
         (
+            without_emails(&[("AUTH_MODE", "IAM"), ("BASE_PATH", "users")]),
+            "BASE_PATH: must not be users",
+        ),
+        (
+            without_emails(&[("AUTH_MODE", "IAM"), ("BASE_PATH", "//users/")]),
+            "BASE_PATH: must not be users",
+        ),
+        (
             vec![("TABLE_NAME", "x"), ("AWS_LAMBDA_RUNTIME_API", "")],
             "this binary is for Lambda",
         ),
@@ -975,4 +983,112 @@ async fn claims_are_made_in_a_file_that_is_there() {
         text.starts_with("1 users: 0 claimed now, 1 before"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn claim_emails_does_nothing_until_it_is_told_where() {
+    let aws = [
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+    ];
+    for arguments in [
+        &["claim-emails"][..],
+        &["claim-emails", "--give-up-left-over"],
+        &["--table", "UserData", "claim-emails", "--rate", "10"],
+    ] {
+        let mut command = user_service(arguments);
+        command.envs(aws);
+        let refused = output(command).await;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let line = one_line(&refused);
+        for place in ["--data FILE", "--aws", "AWS_ENDPOINT_URL_DYNAMODB"] {
+            assert!(line.contains(place), "{place} in {line}");
+        }
+        assert_eq!(refused.stdout, b"");
+    }
+    // Nor where it is told two places.
+    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let endpoint = [("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url())];
+    for (arguments, environment) in [
+        (&["claim-emails", "--aws"][..], &endpoint[..]),
+        (&["claim-emails", "--aws", "--data", "/nowhere"], &[]),
+        (&["--data", "/nowhere", "claim-emails", "--aws"], &[]),
+    ] {
+        let mut command = user_service(arguments);
+        command.envs(aws).envs(environment.iter().copied());
+        let refused = output(command).await;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let line = one_line(&refused);
+        assert!(line.contains("--aws"), "{line}");
+    }
+    let client =
+        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await);
+    let tables = client.list_tables().send().await.unwrap();
+    assert_eq!(tables.table_names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn claim_emails_takes_the_tables_of_the_aws_configuration_with_aws() {
+    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let mut command = user_service(&["--port", "0"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url());
+    let service = Running::start(command).await;
+    service.create("canary-7").await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    let profile = format!(
+        "[default]\nregion = us-east-1\nendpoint_url = {}\naws_access_key_id = x\n\
+         aws_secret_access_key = x\n",
+        embedded.endpoint_url()
+    );
+    std::fs::write(&config, profile).unwrap();
+    let mut command = user_service(&["claim-emails", "--aws"]);
+    command.env("AWS_CONFIG_FILE", config);
+    let claimed = output(command).await;
+    let text = String::from_utf8(claimed.stdout).unwrap();
+    assert!(
+        text.starts_with("2 users: 0 claimed now, 2 before"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn claim_emails_has_a_help_of_its_own() {
+    let help = output(user_service(&["claim-emails", "--help"])).await;
+    assert_eq!(help.status.code(), Some(0));
+    let text = String::from_utf8(help.stdout).unwrap();
+    for word in [
+        "--data <FILE>",
+        "--aws",
+        "--rate",
+        "--give-up-left-over",
+        "--table",
+    ] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    for word in ["gone when this stops", "--port", "--host"] {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_of_claims_is_1_to_10_000_a_second() {
+    for rate in ["0", "10001", "2000000000", "-1", "fast"] {
+        let arguments = [
+            "claim-emails",
+            "--data",
+            "/nowhere",
+            &format!("--rate={rate}"),
+        ];
+        let refused = output(user_service(&arguments)).await;
+        assert_eq!(refused.status.code(), Some(2), "{rate}");
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert!(text.contains("--rate <RATE>"), "{text}");
+        assert!(
+            rate == "fast" || text.contains("is not in 1..=10000"),
+            "{text}"
+        );
+    }
 }

@@ -25,10 +25,16 @@ fn claim_emails(service: &Service, rate: u32) -> Command {
     command
 }
 
-async fn report(mut command: Command) -> String {
+async fn report(command: Command) -> String {
+    report_and_progress(command).await.0
+}
+
+/// What it says at its end, and what on its way.
+async fn report_and_progress(mut command: Command) -> (String, String) {
     let output = command.output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
 }
 
 fn legacy(id: &str, email: &str) -> Value {
@@ -58,7 +64,7 @@ async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice
     });
     service.put_items(users.collect()).await;
 
-    let mut stopped = claim_emails(&service, 1_000_000).spawn().unwrap();
+    let mut stopped = claim_emails(&service, 10_000).spawn().unwrap();
     while service.claims().await.len() < 1_000 {
         assert!(
             stopped.try_wait().unwrap().is_none(),
@@ -70,7 +76,7 @@ async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice
     let halfway = service.claims().await.len();
     assert!(halfway < 9_975, "{halfway}");
 
-    let text = report(claim_emails(&service, 1_000_000)).await;
+    let text = report(claim_emails(&service, 10_000)).await;
     let line = text
         .lines()
         .find(|line| line.starts_with("10000 users: "))
@@ -101,7 +107,7 @@ async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice
             assert_eq!(email, &format!("canary-{number}@example.com"));
         }
     }
-    let again = report(claim_emails(&service, 1_000_000)).await;
+    let again = report(claim_emails(&service, 10_000)).await;
     assert!(
         again.contains("10000 users: 0 claimed now, 9975 before,"),
         "{again}"
@@ -153,11 +159,11 @@ async fn claims_that_are_left_over_are_given_up_and_the_addresses_are_free_again
         .has_problem(409, "email_taken");
 
     // Nothing is given up unasked: in the wrong table of users, every claim is left over.
-    let text = report(claim_emails(&service, 1_000_000)).await;
+    let text = report(claim_emails(&service, 10_000)).await;
     assert!(text.contains("have another address: 121."), "{text}");
     assert_eq!(service.claims().await.len(), 123);
 
-    let mut giving_up = claim_emails(&service, 1_000_000);
+    let mut giving_up = claim_emails(&service, 10_000);
     giving_up.arg("--give-up-left-over");
     let text = report(giving_up).await;
     let expected = "Claims that were left over, and are given up: 121.\n2 users: 0 claimed now, \
@@ -173,4 +179,59 @@ async fn claims_that_are_left_over_are_given_up_and_the_addresses_are_free_again
     }
     assert_eq!(service.claims().await, claims);
     let _ = service.post("/users", &old).await.has_status(201);
+}
+
+#[tokio::test]
+async fn claims_of_users_who_do_not_fit_into_one_answer_of_dynamodb_are_not_left_over() {
+    let service = Service::start().await;
+    // A batch read answers with 16 MB at most, and these are 28.
+    let large = "x".repeat(350_000);
+    for number in 0..80 {
+        let (id, email) = (some_id(), format!("canary-{number}@example.com"));
+        let mut user = legacy(&id, &email);
+        user["notes"] = json!({ "S": large });
+        service.put_item(user).await;
+        service.put_claim(&email, &id).await;
+    }
+    service
+        .put_claim("canary-gone@example.com", &some_id())
+        .await;
+    service.store().take_bodies();
+    let text = report(claim_emails(&service, 100)).await;
+    let calls = service.store().take_bodies();
+    let reads_users = |call: &&Value| call["RequestItems"][service.table()].is_object();
+    let reads = calls.iter().filter(reads_users).count();
+    assert!(reads > 1, "all users came in one answer");
+    assert!(text.contains("have another address: 1."), "{text}");
+    assert!(
+        text.contains("80 users: 0 claimed now, 80 before,"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_walk_over_claims_and_claimed_users_tells_how_far_it_is() {
+    let service = Service::start().await;
+    let users: Vec<_> = (0..1_100)
+        .map(|number| {
+            (
+                format!("canary-{number}"),
+                format!("canary-{number}@example.com"),
+            )
+        })
+        .collect();
+    let items = users.iter().map(|(id, email)| legacy(id, email));
+    service.put_items(items.collect()).await;
+    for (id, email) in &users {
+        service.put_claim(email, id).await;
+    }
+    let (text, progress) = report_and_progress(claim_emails(&service, 100)).await;
+    assert!(
+        text.contains("1100 users: 0 claimed now, 1100 before,"),
+        "{text}"
+    );
+    let lines: Vec<_> = progress.lines().collect();
+    assert_eq!(lines.len(), 2, "{progress}");
+    assert!(lines[0].starts_with("Walked 1000 claims"), "{progress}");
+    assert!(lines[1].starts_with("Walked 1000 users"), "{progress}");
 }

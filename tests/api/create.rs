@@ -1,6 +1,7 @@
 //! `POST /users`
 
 use futures_util::future::join_all;
+use lambda_http::http::Method;
 use serde_json::json;
 
 use crate::harness::{Service, Setup, ada, some_id};
@@ -226,6 +227,115 @@ async fn every_rule_of_a_user_is_told_with_its_field() {
     );
     user["metadata"] = deep(20);
     let _ = service.post("/users", &user).await.has_status(201);
+}
+
+#[tokio::test]
+async fn a_name_holds_no_bidirectional_controls_and_nothing_invisible() {
+    let service = Service::start().await;
+    let name = |name: &str| {
+        let mut user = ada();
+        user["name"] = json!(name);
+        user
+    };
+    for text in [
+        "Ada\u{200b}Lovelace",
+        "\u{200b}",
+        "\u{feff}Ada",
+        "Ada\u{2060}Lovelace",
+        "Ada\u{ad}Lovelace",
+        "Ada\u{34f}Lovelace",
+        "Ada\u{202e}ecalevoL",
+        "\u{202d}Ada",
+        "\u{2066}Ada\u{2069}",
+        "Ada\u{200e}",
+        "\u{200f}Ada",
+        "\u{61c}Ada",
+        "Ada\u{2028}Lovelace",
+        "Ada\u{2029}Lovelace",
+        "Ada\u{2800}Lovelace",
+        "\u{2800}",
+        "\u{3164}",
+        "\u{ffa0}\u{115f}",
+        "\u{17b4}",
+        "Ada\u{1d173}",
+        "Ada\u{e0041}\u{e0064}",
+        // Joiners without a need for them.
+        "Ada\u{200d}Lovelace",
+        "Ada\u{200c}Lovelace",
+        "\u{200d}",
+        "\u{200c}\u{627}",
+        "\u{627}\u{200c}",
+        "\u{627}\u{200c} \u{627}",
+        "\u{627} \u{200d}\u{627}",
+        "\u{627}\u{200c}\u{200c}\u{627}",
+        "\u{627}\u{200d}\u{200c}\u{627}",
+        "\u{627}\u{180e}",
+        // Variation selectors without a character, or more than one.
+        "\u{fe0f}",
+        "\u{fe0f}Ada",
+        "Ada \u{fe0f}Lovelace",
+        "\u{8fbb}\u{e0100}\u{e0101}",
+        "\u{1f600}\u{fe0f}\u{fe0f}",
+    ] {
+        let refused = service.post("/users", &name(text)).await;
+        let refused = refused.has_problem(400, "invalid_user");
+        let message = "must not hold invisible characters or bidirectional controls";
+        assert_eq!(
+            refused.field_errors(),
+            [("/name".to_owned(), message.to_owned())],
+            "{text:?}"
+        );
+    }
+    for text in [
+        // Persian, with a zero width non-joiner.
+        "\u{639}\u{644}\u{6cc}\u{200c}\u{631}\u{636}\u{627}",
+        // Sinhala and Marathi, with a zero width joiner.
+        "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}",
+        "\u{926}\u{93e}\u{924}\u{947} \u{928}\u{94d}\u{200d}\u{92f}",
+        // Malayalam, where the joiner follows a virama at the end of a word.
+        "\u{d2e}\u{d4b}\u{d39}\u{d28}\u{d4d}\u{200d}",
+        "\u{d2e}\u{d4b}\u{d39}\u{d28}\u{d4d}\u{200d} \u{d15}",
+        // Japanese, with ideographic variation sequences.
+        "\u{8fbb}\u{e0100}",
+        "\u{845b}\u{e0101}\u{57ce}",
+        // Mongolian, with a free variation selector and a vowel separator.
+        "\u{182d}\u{180b}\u{1820}",
+        "\u{182c}\u{1820}\u{1837}\u{180e}\u{1820}",
+        // Emoji sequences.
+        "Ada \u{1f469}\u{1f3fd}\u{200d}\u{1f4bb}",
+        "\u{2764}\u{fe0f}\u{200d}\u{1f525}",
+        "Ada 1\u{fe0f}\u{20e3}",
+        // Hebrew and Arabic need no controls.
+        "\u{5e2}\u{5d3}\u{5d4} Ada",
+        "Zoe\u{308} O\u{2019}Neil-\u{141}ucka",
+    ] {
+        let created = service.post("/users", &name(text)).await.has_status(201);
+        assert_eq!(created.json()["name"], text);
+        let path = created.header("location");
+        let patch = json!({ "name": "Ada\u{200b}" });
+        let refused = service.send_json(Method::PATCH, path, &[], &patch).await;
+        let _ = refused.has_problem(400, "invalid_user");
+    }
+}
+
+#[tokio::test]
+async fn a_stored_name_with_invisible_characters_is_still_read_and_kept() {
+    let service = Service::start().await;
+    let (id, name) = (some_id(), "\u{202e}Ada\u{200b} canary");
+    let email = format!("{id}@example.com");
+    service
+        .put_item(json!({ "userId": { "S": id }, "name": { "S": name }, "email": { "S": email } }))
+        .await;
+    let path = format!("/users/{id}");
+    assert_eq!(
+        service.get(&path).await.has_status(200).json()["name"],
+        name
+    );
+    let list = service.get("/users").await.has_status(200).json();
+    assert_eq!(list["items"][0]["name"], name);
+    let patch = json!({ "metadata": { "team": "engines" } });
+    let patched = service.send_json(Method::PATCH, &path, &[], &patch).await;
+    assert_eq!(patched.has_status(200).json()["name"], name);
 }
 
 #[tokio::test]

@@ -223,7 +223,87 @@ async fn spellings_of_one_address_are_one_and_the_user_keeps_the_one_that_was_se
     assert_eq!(found.json()["email"], composed);
     let kept = service.put(&path, &again).await.has_status(200);
     assert_eq!(kept.json()["email"], decomposed);
-    claims_hold_one(&service, &format!("canary-{id}@caf\u{e9}.example.com")).await;
+    claims_hold_one(&service, &format!("canary-{id}@xn--caf-dma.example.com")).await;
+}
+
+#[tokio::test]
+async fn domains_that_idna_takes_for_the_same_are_one() {
+    let service = Service::start().await;
+    for [domain, spellings @ ..] in [
+        // Full-width letters, an ideographic full stop, and a soft hyphen.
+        [
+            "example.org",
+            "EXAMPLE.org",
+            "\u{ff45}xample.org",
+            "example\u{3002}org",
+            "ex\u{ad}ample.org",
+        ],
+        [
+            "b\u{fc}cher.example",
+            "bu\u{308}cher.example",
+            "xn--bcher-kva.example",
+            "XN--BCHER-KVA.example",
+            "B\u{dc}CHER.example",
+        ],
+        // Not transitional: this is not strasse.example.
+        [
+            "stra\u{df}e.example",
+            "STRA\u{1e9e}E.example",
+            "xn--strae-oqa.example",
+            "stra\u{df}e\u{ff0e}example",
+            "stra\u{df}e\u{ff61}example",
+        ],
+    ] {
+        let local_part = format!("canary-{}", Uuid::new_v4());
+        let path = created(&service, &format!("{local_part}@{domain}")).await;
+        let user = service.get(&path).await.has_status(200);
+        for spelling in spellings {
+            let email = format!("{local_part}@{spelling}");
+            let body = json!({ "name": "Another canary", "email": email });
+            let taken = service.post("/users", &body).await;
+            let _ = taken.has_problem(409, "email_taken");
+            let encoded: String = form_urlencoded::byte_serialize(email.as_bytes()).collect();
+            let found = service.get(&format!("/users?email={encoded}")).await;
+            assert_eq!(found.has_status(200).body, user.body, "{email}");
+        }
+        let _ = service.delete(&path).await.has_status(204);
+    }
+    assert_eq!(service.claims().await, HashMap::new());
+}
+
+#[tokio::test]
+async fn other_domains_and_other_local_parts_are_other_addresses() {
+    let service = Service::start().await;
+    let id = Uuid::new_v4();
+    for address in [
+        "canary@example.org",
+        "canary@example.com",
+        "can.ary@example.org",
+        "canary+1@example.org",
+        "canary@stra\u{df}e.example",
+        "canary@strasse.example",
+        "canary@xn--zzzzzzzzzz.example",
+    ] {
+        created(&service, &format!("{id}-{address}")).await;
+    }
+    assert_eq!(service.claims().await.len(), 7);
+}
+
+#[tokio::test]
+async fn a_domain_that_idna_refuses_is_compared_as_text() {
+    let service = Service::start().await;
+    // Neither is valid Punycode.
+    let id = Uuid::new_v4();
+    let path = created(&service, &format!("Canary-{id}@XN--zzzzzzzzzz.example")).await;
+    let email = format!("canary-{id}@xn--ZZZZZZZZZZ.example");
+    let body = json!({ "name": "Another canary", "email": email });
+    let taken = service.post("/users", &body).await;
+    let _ = taken.has_problem(409, "email_taken");
+    let found = service.get(&format!("/users?email={email}")).await;
+    assert_eq!(
+        found.has_status(200).body,
+        service.get(&path).await.has_status(200).body
+    );
 }
 
 async fn claims_hold_one(service: &Service, email: &str) {

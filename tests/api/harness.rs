@@ -424,7 +424,7 @@ impl Setup {
                 self.clock.unwrap_or(SystemTime::now),
                 AuthMode::parse(auth_mode).unwrap(),
                 settings.origins.clone(),
-                BasePath::from(self.base_path),
+                BasePath::parse(self.base_path).unwrap(),
             );
             function = Function::InProcess(api.clone());
             tokio::spawn(gateway::serve(

@@ -14,6 +14,12 @@ use crate::{
 
 /// Runs requests through a Lambda process of its own and returns its log lines.
 async fn lines_of(service: &Service, filter: Option<&str>, events: &[Value]) -> Vec<String> {
+    let filter = filter.map(|filter| ("RUST_LOG", filter));
+    lines_in(service, filter.as_slice(), events).await
+}
+
+/// The same, with more of an environment.
+async fn lines_in(service: &Service, more: &[(&str, &str)], events: &[Value]) -> Vec<String> {
     let (path, file) = log_file("lambda");
     let runtime_api = RuntimeApi::start().await.unwrap();
     let endpoint = service.store().endpoint_url();
@@ -24,7 +30,7 @@ async fn lines_of(service: &Service, filter: Option<&str>, events: &[Value]) -> 
         ("AUTH_MODE", "IAM"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
     ];
-    environment.extend(filter.map(|filter| ("RUST_LOG", filter)));
+    environment.extend(more);
     let _sandbox = runtime_api
         .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
         .unwrap();
@@ -91,6 +97,110 @@ async fn each_request_is_one_json_line_with_its_facts() {
         assert_eq!(line["request_id"], "c6af9ac6-7b61-11e6-9a41-93e8deadbeef");
         assert!(line["ms"].is_u64() && line["timestamp"].is_string());
     }
+}
+
+#[tokio::test]
+async fn each_line_says_who_called_and_names_no_person() {
+    let service = Service::start().await;
+    let signed = |method: &str, path: &str, arn: &str| {
+        let mut event = rest_event(method, path);
+        event["requestContext"]["identity"]["userArn"] = json!(arn);
+        event
+    };
+    let with_claims = |path: &str, claims: Value| {
+        let mut event = signed("GET", path, "");
+        event["requestContext"]["authorizer"] = json!({ "claims": claims });
+        event
+    };
+    let role = "arn:aws:sts::123456789012:assumed-role/billing";
+    let iam_user = "arn:aws:iam::123456789012:user/teams/deploy";
+    let admin = json!({ "sub": "canary-7", "scope": "users/read", "cognito:groups": "admin" });
+    let user = json!({ "sub": "canary-8", "scope": "users/read" });
+    let mut nobody = signed("GET", "/users", "");
+    nobody["requestContext"]["identity"] = json!({});
+    let mut preflight = nobody.clone();
+    preflight["httpMethod"] = json!("OPTIONS");
+    let lookup = "/users/canary-9";
+    let cases = [
+        (
+            signed("GET", "/users", &format!("{role}/canary@example.com")),
+            (200, "service", json!(role)),
+        ),
+        (
+            signed("GET", "/users", iam_user),
+            (200, "service", json!(iam_user)),
+        ),
+        (
+            signed("PUT", "/users/canary-9", iam_user), // without a body
+            (400, "service", json!(iam_user)),
+        ),
+        // The name of an IAM user may be an address.
+        (
+            signed(
+                "GET",
+                "/users",
+                "arn:aws:iam::123456789012:user/canary@example.com",
+            ),
+            (200, "service", Value::Null),
+        ),
+        (
+            signed(
+                "GET",
+                "/users",
+                "arn:aws:iam::123456789012:user/a\r\n\u{9b}b",
+            ),
+            (200, "service", Value::Null),
+        ),
+        (
+            with_claims("/users", admin.clone()),
+            (200, "admin", Value::Null),
+        ),
+        (
+            with_claims(lookup, user.clone()),
+            (404, "user", Value::Null),
+        ),
+        // Also where the request is refused before anything is asked of the caller.
+        (
+            with_claims("/users", user.clone()),
+            (403, "user", Value::Null),
+        ),
+        (with_claims("/nowhere", user), (404, "user", Value::Null)),
+        (
+            with_claims("/users", json!({ "sub": "" })),
+            (401, "unknown", Value::Null),
+        ),
+        (nobody, (401, "unknown", Value::Null)),
+        (preflight, (204, "anyone", Value::Null)),
+    ];
+    let events = cases.each_ref().map(|(event, _)| event.clone());
+    let lines = lines_of(&service, None, &events).await;
+    assert_eq!(lines.len(), cases.len(), "{lines:#?}");
+    for (line, (event, (status, caller, arn))) in lines.iter().zip(cases) {
+        assert!(!line.contains(CANARY) && !line.contains('@'), "{line}");
+        let line = json(line);
+        let logged = (&line["status"], &line["caller"], &line["caller_arn"]);
+        assert_eq!(logged, (&json!(status), &json!(caller), &arn), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_where_reads_are_open_is_logged_as_anyone() {
+    let service = Service::start().await;
+    let mut nobody = rest_event("GET", "/users");
+    nobody["requestContext"]["identity"] = json!({});
+    let mut mistaken = nobody.clone();
+    mistaken["queryStringParameters"] = json!({ "limit": "0" });
+    mistaken["multiValueQueryStringParameters"] = Value::Null;
+    let open = [("AUTH_MODE", "NONE")];
+    let lines = lines_in(&service, &open, &[nobody, mistaken]).await;
+    for (line, status) in lines.iter().zip([200, 400]) {
+        let line = json(line);
+        assert_eq!(
+            (&line["status"], &line["caller"]),
+            (&json!(status), &json!("anyone"))
+        );
+    }
+    assert_eq!(lines.len(), 2);
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@ use lambda_http::http::Method;
 
 use crate::harness::{Service, Setup, ada, some_id};
 
+/// The media types of a patch.
+pub const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json";
+
 #[tokio::test]
 async fn head_is_get_without_the_body() {
     let service = Service::start().await;
@@ -47,7 +50,10 @@ async fn options_names_the_methods_of_a_path() {
             (options.body.as_str(), options.header("allow")),
             ("", allow)
         );
+        assert_eq!(options.header("accept-patch"), ACCEPT_PATCH);
     }
+    let page = service.send(Method::OPTIONS, "/docs", &[], "").await;
+    assert_eq!(page.header("accept-patch"), "", "{page:?}");
     let nowhere = service.send(Method::OPTIONS, "/nowhere", &[], "").await;
     let _ = nowhere.has_problem(404, "route_not_found");
 }
@@ -185,7 +191,7 @@ async fn any_origin_may_read_answers_where_all_are_allowed() {
             .await
             .has_status(status);
         assert_eq!(answer.header("access-control-allow-origin"), "*");
-        for header in ["ETag", "Location", "Link"] {
+        for header in ["ETag", "Location", "Link", "Accept-Patch"] {
             assert!(
                 answer
                     .header("access-control-expose-headers")

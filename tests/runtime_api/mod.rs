@@ -15,17 +15,22 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, State},
+    extract::{DefaultBodyLimit, Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
     sync::{mpsc, oneshot},
 };
+
+/// What Lambda takes of a response: the 6 MB of
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>, as its
+/// error message counts them.
+pub const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
 /// How an invocation ended.
 #[derive(Debug)]
@@ -74,6 +79,7 @@ impl RuntimeApi {
                 post(respond),
             )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(fail))
+            .layer(DefaultBodyLimit::disable())
             .with_state(shared);
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Self {
@@ -182,6 +188,11 @@ async fn respond(
     Path(id): Path<String>,
     body: Bytes,
 ) -> StatusCode {
+    if body.len() > MAX_RESPONSE_BYTES {
+        let error = json!({ "errorType": "Function.ResponseSizeTooLarge" });
+        shared.finish(&id, Outcome::Error(error));
+        return StatusCode::PAYLOAD_TOO_LARGE;
+    }
     shared.finish(
         &id,
         Outcome::Response(serde_json::from_slice(&body).unwrap_or_default()),
