@@ -9,6 +9,8 @@ use futures_util::FutureExt;
 use lambda_http::http::{Method, header::IF_MATCH};
 use tracing::{error, info};
 
+#[cfg(feature = "docs")]
+use crate::docs::HeaderField;
 use crate::{
     access::{AuthMode, Caller},
     error::Error,
@@ -30,6 +32,8 @@ pub struct Api {
     auth_mode: AuthMode,
     allowed_origins: AllowedOrigins,
     base_path: BasePath,
+    #[cfg(feature = "docs")]
+    gateway_header: Option<HeaderField>,
 }
 
 impl Api {
@@ -48,6 +52,18 @@ impl Api {
             auth_mode,
             allowed_origins,
             base_path,
+            #[cfg(feature = "docs")]
+            gateway_header: None,
+        }
+    }
+
+    /// The same service, whose contract has one more header field in each operation: one that the
+    /// gateway before it understands.
+    #[cfg(feature = "docs")]
+    pub fn with_gateway_header(self, gateway_header: HeaderField) -> Self {
+        Self {
+            gateway_header: Some(gateway_header),
+            ..self
         }
     }
 
@@ -110,7 +126,9 @@ impl Api {
             Route::DeleteUser(user_id) => delete_user(request, store, &user_id).await,
             Route::Options(methods) => Ok(response::options(methods)),
             #[cfg(feature = "docs")]
-            Route::GetDocument(document) => Ok(document.answer(request)),
+            Route::GetDocument(document) => {
+                Ok(document.answer(request, self.gateway_header.as_ref()))
+            }
         }
     }
 

@@ -34,6 +34,17 @@ pub enum Document {
     OpenApiYaml,
 }
 
+/// A header field that any request may have, beside those of the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderField {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means, in Markdown.
+    pub description: &'static str,
+    /// What a value must match, as a regular expression (ECMA-262).
+    pub pattern: &'static str,
+}
+
 /// Only what this service serves itself, and the small pictures in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
@@ -75,8 +86,8 @@ impl Document {
         }
     }
 
-    /// The answer to a `GET` of it.
-    pub fn answer(self, request: &Request) -> Response {
+    /// The answer to a `GET` of it. The contract has `gateway_header` in each operation.
+    pub fn answer(self, request: &Request, gateway_header: Option<&HeaderField>) -> Response {
         const HTML: &str = "text/html; charset=utf-8";
         const CSS: &str = "text/css; charset=utf-8";
         const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -86,9 +97,12 @@ impl Document {
             Self::Style => (CSS, swagger_ui("swagger-ui.css")),
             Self::Script => (JAVASCRIPT, swagger_ui("swagger-ui-bundle.js")),
             Self::Initializer => (JAVASCRIPT, include_str!("docs/initializer.js").to_owned()),
-            Self::OpenApiJson => ("application/json", contract(request).to_string()),
+            Self::OpenApiJson => {
+                let contract = contract(request, gateway_header);
+                ("application/json", contract.to_string())
+            }
             Self::OpenApiYaml => {
-                let yaml = serde_saphyr::to_string(&contract(request));
+                let yaml = serde_saphyr::to_string(&contract(request, gateway_header));
                 ("application/yaml", yaml.expect("all JSON can be YAML"))
             }
         };
@@ -109,8 +123,8 @@ fn swagger_ui(asset: &str) -> String {
     text.expect("the tests read this very asset")
 }
 
-/// The contract, with the address at which the client has found it.
-fn contract(request: &Request) -> Value {
+/// The contract, with the address at which the client has found it, and with `gateway_header`.
+fn contract(request: &Request, gateway_header: Option<&HeaderField>) -> Value {
     let mut contract = CONTRACT.clone();
     let url = if request.mount.is_empty() {
         "/"
@@ -118,7 +132,26 @@ fn contract(request: &Request) -> Value {
         &request.mount
     };
     contract["servers"] = json!([{ "url": url }]);
+    if let (Some(header), Some(paths)) = (gateway_header, contract["paths"].as_object_mut()) {
+        for item in paths.values_mut() {
+            add_header(item, header);
+        }
+    }
     contract
+}
+
+/// Adds `header` to the parameters of a path, which are those of each of its operations.
+fn add_header(path_item: &mut Value, header: &HeaderField) {
+    let parameter = json!({
+        "name": header.name,
+        "in": "header",
+        "description": header.description,
+        "schema": { "type": "string", "pattern": header.pattern },
+    });
+    match path_item["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => path_item["parameters"] = json!([parameter]),
+    }
 }
 
 /// Removes what names the callers, and the paths that only the gateway answers.

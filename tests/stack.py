@@ -709,6 +709,22 @@ class Operation(unittest.TestCase):
             self.assertEqual(stack.parameters["StageName"], name)
             check_authorization(self, stack, "IAM")
 
+    def test_a_further_stage_of_the_readme_has_a_name_of_its_own_for_all_that_has_one(self):
+        readme = (ROOT / "README.md").read_text()
+        [example] = re.findall(r"^```toml\n(\[\w+\.deploy.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+        stages = tomllib.loads((ROOT / "samconfig.toml").read_text()) | tomllib.loads(example)
+        self.assertEqual(len(stages.keys() & {"dev", "prod", "test"}), 3)
+        stacks = {}
+        for name in ["dev", "prod", "test"]:
+            options = stages[name]["deploy"]["parameters"]
+            overrides = dict(override.split("=", 1) for override in options["parameter_overrides"])
+            stack = Stack(**{name: int(value) if value.isdigit() else value for name, value in overrides.items()})
+            names = {stack.parameters[name] for name in ["StageName", "TableName", "EmailsTableName"]}
+            stacks[options["stack_name"]] = names
+        self.assertEqual(len(stacks), 3)
+        self.assertEqual(len(set.union(*stacks.values())), 9)
+        self.assertEqual(stack.parameters["GatewayLogsRole"], "existing")
+
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     api::Api,
+    docs::HeaderField,
     endpoint::{address, is_loopback},
     event,
     local::http::{self, BodyError, Timeouts},
@@ -91,11 +92,17 @@ impl fmt::Display for LocalCaller {
     }
 }
 
-/// The function that the Lambda binary runs, for a gateway to invoke.
+/// The function that the Lambda binary runs, for a gateway to invoke. Its contract has the header
+/// field that [`serve`] understands.
 pub fn invoke(
     api: Api,
 ) -> impl Fn(Value) -> BoxFuture<'static, Result<Value, String>> + Clone + Send + Sync {
-    let api = Arc::new(api);
+    let api = Arc::new(api.with_gateway_header(HeaderField {
+        name: "X-Local-Caller",
+        description: "Whom this gateway takes for the caller: the `sub` of a user, and maybe groups \
+                      after a colon, such as `ada` or `root:admin`.",
+        pattern: "^[!-~]+$",
+    }));
     move |event| {
         let api = Arc::clone(&api);
         Box::pin(async move {

@@ -17,8 +17,21 @@ use crate::{
     harness::{Answer, Service, Setup, ada, some_id},
 };
 
-static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
-    let document = serde_saphyr::from_str(include_str!("../../openapi.yaml")).unwrap();
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_saphyr::from_str(include_str!("../../openapi.yaml")).unwrap());
+
+static CONTRACT: LazyLock<Contract> = LazyLock::new(|| Contract::new(DOCUMENT.clone()));
+
+/// The document for a table in which another client has put values of other types into the fields
+/// of a user: the types of the fields are gone, and all the rest is as it was.
+static CONTRACT_OF_OTHER_TYPES: LazyLock<Contract> = LazyLock::new(|| {
+    let mut document = DOCUMENT.clone();
+    let stored_user = &mut document["components"]["schemas"]["StoredUser"];
+    for (field, schema) in stored_user["properties"].as_object_mut().unwrap() {
+        if field != "userId" {
+            *schema = json!({});
+        }
+    }
     Contract::new(document)
 });
 
@@ -60,28 +73,13 @@ pub fn problem_schema() -> Validator {
 /// (404), and a method that its path does not have (405).
 #[track_caller]
 pub fn check(method: &str, path: &str, answer: &Answer) {
-    if DOCUMENTS.contains(&path) {
-        return;
-    }
-    let Some(item) = CONTRACT.path_item(path) else {
-        assert_eq!(answer.status, 404, "{method} {path}: {answer:#?}");
-        return Contract::check_problem(answer);
-    };
-    let Some(responses) = CONTRACT
-        .operations
-        .get(&(item, method.to_lowercase()))
-        .filter(|_| method == method.to_uppercase())
-    else {
-        assert!(
-            [400, 405].contains(&answer.status.as_u16()),
-            "{method} {path}: {answer:#?}"
-        );
-        return Contract::check_problem(answer);
-    };
-    let response = responses.get(answer.status.as_str());
-    let response =
-        response.unwrap_or_else(|| panic!("no such status of {method} {item}: {answer:#?}"));
-    response.check(answer, method == "HEAD");
+    CONTRACT.check(method, path, answer);
+}
+
+/// As [`check`], where another client has put values of other types into the fields of a user.
+#[track_caller]
+pub fn check_with_other_types(method: &str, path: &str, answer: &Answer) {
+    CONTRACT_OF_OTHER_TYPES.check(method, path, answer);
 }
 
 struct Contract {
@@ -126,6 +124,32 @@ impl Contract {
             }
         }
         contract
+    }
+
+    #[track_caller]
+    fn check(&self, method: &str, path: &str, answer: &Answer) {
+        if DOCUMENTS.contains(&path) {
+            return;
+        }
+        let Some(item) = self.path_item(path) else {
+            assert_eq!(answer.status, 404, "{method} {path}: {answer:#?}");
+            return Self::check_problem(answer);
+        };
+        let Some(responses) = self
+            .operations
+            .get(&(item, method.to_lowercase()))
+            .filter(|_| method == method.to_uppercase())
+        else {
+            assert!(
+                [400, 405].contains(&answer.status.as_u16()),
+                "{method} {path}: {answer:#?}"
+            );
+            return Self::check_problem(answer);
+        };
+        let response = responses.get(answer.status.as_str());
+        let response =
+            response.unwrap_or_else(|| panic!("no such status of {method} {item}: {answer:#?}"));
+        response.check(answer, method == "HEAD");
     }
 
     fn object(&self, pointer: &str) -> &Map<String, Value> {
@@ -320,6 +344,7 @@ async fn the_document_names_every_field_of_a_user() {
     let created = service.post("/users", &user).await.has_status(201).json();
     let schemas = &CONTRACT.document["components"]["schemas"];
     assert_eq!(names(&schemas["User"]["properties"]), names(&created));
+    assert_eq!(names(&schemas["StoredUser"]["properties"]), names(&created));
     assert_eq!(names(&schemas["NewUser"]["properties"]), names(&user));
     // Replacements and patches are addressed by their path.
     user.as_object_mut().unwrap().remove("userId");
@@ -327,6 +352,50 @@ async fn the_document_names_every_field_of_a_user() {
     let mut sent_back = names(&created);
     sent_back.remove("userId");
     assert_eq!(names(&schemas["UserReplacement"]["properties"]), sent_back);
+}
+
+#[test]
+fn a_stored_user_has_the_types_of_a_written_one_and_may_lack_every_field_but_its_id() {
+    let schemas = &DOCUMENT["components"]["schemas"];
+    let resolved = |schema: &Value| -> Value { CONTRACT.resolve(schema).clone() };
+    let stored = &schemas["StoredUser"];
+    assert_eq!(stored["required"], json!(["userId"]));
+    for (field, schema) in schemas["User"]["properties"].as_object().unwrap() {
+        let stored = resolved(&stored["properties"][field]);
+        assert_eq!(stored["type"], resolved(schema)["type"], "{field}");
+        // Rules may have been others, or none, when the item was written.
+        for rule in ["pattern", "format", "minLength", "maxLength", "minimum"] {
+            assert!(
+                stored.get(rule).is_none() || rule == "format" && stored[rule] == "int64",
+                "{rule} of {field}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_user_and_a_page_are_told_apart_by_what_each_must_have() {
+    let answer = CONTRACT.schema(&json!({ "$ref": "#/components/schemas/UserOrPage" }));
+    let members = &DOCUMENT["components"]["schemas"]["UserOrPage"]["oneOf"];
+    let names = ["StoredUser", "UserPage"];
+    let references = names.map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
+    assert_eq!(*members, json!(references));
+    let required = names.map(|name| &DOCUMENT["components"]["schemas"][name]["required"]);
+    assert_eq!(required, [&json!(["userId"]), &json!(["items"])]);
+    for (body, conforms) in [
+        (json!({ "userId": "ada" }), true),
+        (json!({ "userId": "ada", "items": [] }), true),
+        (json!({ "items": [] }), true),
+        (
+            json!({ "items": [{ "userId": "ada", "name": "Ada" }], "nextCursor": "ATE" }),
+            true,
+        ),
+        (json!({}), false),
+        (json!({ "userId": "ada", "name": 7 }), false),
+        (json!({ "items": [{ "userId": "ada", "name": 7 }] }), false),
+    ] {
+        assert_eq!(answer.is_valid(&body), conforms, "{body}");
+    }
 }
 
 /// One request for each way in which an operation can end.
@@ -426,4 +495,177 @@ async fn every_operation_and_status_of_the_document_is_met() {
         .filter(|documented| !met.contains(documented))
         .collect();
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// The examples of errors, by code.
+fn examples_of_errors() -> BTreeMap<String, Value> {
+    let examples = DOCUMENT["components"]["examples"].as_object().unwrap();
+    let values = examples.values().map(|example| &example["value"]);
+    let errors = values.filter_map(|value| Some((value["code"].as_str()?, value)));
+    errors
+        .map(|(code, value)| (code.to_owned(), value.clone()))
+        .collect()
+}
+
+#[test]
+fn every_answer_that_is_an_error_has_an_example_of_each_code_with_its_own_status() {
+    let schemas = &DOCUMENT["components"]["schemas"];
+    let codes = schemas["ErrorCode"]["enum"].as_array().unwrap();
+    let problem = problem_schema();
+    for (path, item) in CONTRACT.object("/paths") {
+        let operations = item.as_object().unwrap().iter();
+        for (method, operation) in operations.filter(|(name, _)| !name.starts_with("x-")) {
+            for (status, response) in operation["responses"].as_object().into_iter().flatten() {
+                let response = CONTRACT.resolve(response);
+                let content = &response["content"]["application/problem+json"];
+                if content.is_null() {
+                    continue;
+                }
+                let at = format!("{method} {path} {status}");
+                let description = response["description"].as_str().unwrap();
+                let named: BTreeSet<&str> = description.split('`').skip(1).step_by(2).collect();
+                let named = codes
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .filter(|code| named.contains(code));
+                let examples = content["examples"].as_object().expect(&at);
+                let examples = examples.iter().map(|(code, example)| {
+                    let example = &CONTRACT.resolve(example)["value"];
+                    assert!(problem.is_valid(example), "{at}: {example}");
+                    assert_eq!(example["status"].to_string(), *status, "{at}");
+                    assert_eq!(example["code"], *code, "{at}");
+                    assert_eq!(example["detail"], example["message"], "{at}");
+                    code.as_str()
+                });
+                assert_eq!(
+                    examples.collect::<BTreeSet<_>>(),
+                    named.collect::<BTreeSet<_>>(),
+                    "{at}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_example_of_an_error_is_what_the_service_answers() {
+    let service = Service::start().await;
+    let user = json!({ "userId": "ada", "name": "Ada canary", "email": "canary@example.com" });
+    let _ = service.post("/users", &user).await.has_status(201);
+    let (json_type, key) = (
+        ("content-type", "application/json"),
+        ("idempotency-key", "1"),
+    );
+    let raw = async |method, path, headers: &[(&str, &str)], body: &str| {
+        service.send(method, path, headers, body.to_owned()).await
+    };
+    let with = async |method, path, header, body: &Value| {
+        service.send_json(method, path, &[header], body).await
+    };
+    let other = |field: &str, value: &str| {
+        let mut other = user.clone();
+        other[field] = json!(value);
+        other
+    };
+    let event_of = |method, path, credentials| event(Gateway::Rest, method, path, &credentials);
+    let mut no_base64 = event_of("POST", "/users", Credentials::Signed);
+    no_base64["isBase64Encoded"] = json!(true);
+    no_base64["body"] = json!("%%%");
+    let a_user = Credentials::token("canary", "users/read", "");
+    let second =
+        json!({ "userId": "canary-2", "name": "Ada canary", "email": "canary2@example.com" });
+    let _ = with(Method::POST, "/users", key, &second)
+        .await
+        .has_status(201);
+    let mut answers = vec![
+        service.answer(&no_base64).await,
+        raw(Method::POST, "/users", &[json_type], r#"{"name": "Ada"#).await,
+        service.post("/users", &other("email", "none")).await,
+        service.get("/users?limit=0").await,
+        with(Method::PUT, "/users/ada", ("if-match", "1"), &user).await,
+        service
+            .answer(&event_of("GET", "/users", Credentials::None))
+            .await,
+        service.answer(&event_of("GET", "/users", a_user)).await,
+        service.get("/users/nobody").await,
+        service
+            .post("/users", &other("email", "another.canary@example.com"))
+            .await,
+        service.post("/users", &other("userId", "another")).await,
+        with(Method::PUT, "/users/ada", ("if-none-match", "*"), &user).await,
+        with(Method::PUT, "/users/ada", ("if-match", "\"9\""), &user).await,
+        raw(
+            Method::POST,
+            "/users",
+            &[json_type],
+            &" ".repeat(300 * 1024),
+        )
+        .await,
+        service
+            .get(&format!("/users?userId={}", "x".repeat(9000)))
+            .await,
+        raw(
+            Method::POST,
+            "/users",
+            &[("content-type", "text/plain")],
+            "{}",
+        )
+        .await,
+        with(Method::POST, "/users", key, &user).await,
+    ];
+    service.store().stop().await;
+    answers.push(service.get("/users/ada").await);
+    let without_table = Setup {
+        without_table: true,
+        ..Setup::default()
+    };
+    answers.push(without_table.start().await.get("/users/ada").await);
+
+    let answers = answers.iter().map(Answer::json);
+    let gateways = DOCUMENT["x-amazon-apigateway-gateway-responses"]
+        .as_object()
+        .unwrap();
+    let gateways = ["THROTTLED", "INTEGRATION_TIMEOUT"].map(|name| {
+        let body = gateways[name]["responseTemplates"]["application/json"].as_str();
+        serde_json::from_str(body.unwrap()).unwrap()
+    });
+    let mut examples = examples_of_errors();
+    for mut answer in answers.chain(gateways) {
+        let code = answer["code"].as_str().unwrap().to_owned();
+        let Some(mut example) = examples.remove(&code) else {
+            panic!("no other example of {answer}");
+        };
+        answer["requestId"] = Value::Null;
+        example["requestId"] = Value::Null;
+        assert_eq!(example, answer, "the example of {code} in openapi.yaml");
+    }
+    assert!(examples.is_empty(), "{examples:#?}");
+}
+
+#[tokio::test]
+async fn the_examples_of_requests_succeed_one_after_the_other() {
+    let service = Service::start().await;
+    // The user of the greeting of `cargo run`.
+    let greeting = json!({ "name": "Ada Lovelace", "email": "ada@example.com" });
+    let _ = service.post("/users", &greeting).await.has_status(201);
+    let parameters = &DOCUMENT["components"]["parameters"];
+    assert_eq!(
+        parameters["UserIdPath"]["example"],
+        parameters["RequiredUserIdQuery"]["example"]
+    );
+    let user_id = parameters["UserIdPath"]["example"].as_str().unwrap();
+    let path = format!("/users/{user_id}");
+    for (method, path, body, status) in [
+        (Method::POST, "/users", "NewUser", 201),
+        (Method::PUT, &path, "UserReplacement", 200),
+        (Method::PATCH, &path, "UserPatch", 200),
+    ] {
+        let content = &DOCUMENT["components"]["requestBodies"][body]["content"];
+        for (media_type, content) in content.as_object().unwrap() {
+            let example = CONTRACT.resolve(&content["examples"]["user"])["value"].to_string();
+            let headers = [("content-type", media_type.as_str())];
+            let answer = service.send(method.clone(), path, &headers, example).await;
+            assert_eq!(answer.has_status(status).json()["userId"], user_id);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use lambda_http::http::Method;
 use serde_json::Value;
 
-use crate::harness::Service;
+use crate::harness::{Service, Setup, Through};
 
 /// What the page loads, from its own text.
 fn references(html: &str) -> Vec<String> {
@@ -91,5 +91,26 @@ async fn documents_are_only_read() {
             (head.status, head.body.as_str()),
             (service.get(path).await.status, "")
         );
+    }
+}
+
+#[tokio::test]
+async fn every_operation_takes_a_local_caller_on_this_machine_and_none_does_on_lambda() {
+    for (through, takes) in [(Through::InProcess, true), (Through::Lambda, false)] {
+        let setup = Setup {
+            through: Some(through),
+            ..Setup::default()
+        };
+        let document = setup.start().await.get("/openapi.json").await.json();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            // A parameter of the path is one of each operation.
+            let parameters = item["parameters"].as_array().into_iter().flatten();
+            let names = parameters.filter_map(|parameter| parameter["name"].as_str());
+            assert_eq!(
+                names.filter(|name| *name == "X-Local-Caller").count(),
+                usize::from(takes),
+                "{path}"
+            );
+        }
     }
 }

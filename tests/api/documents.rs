@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 const README: &str = include_str!("../../README.md");
 const OPENAPI: &str = include_str!("../../openapi.yaml");
 const ERRORS: &str = include_str!("../../src/error.rs");
@@ -36,4 +38,48 @@ fn every_error_code_is_in_the_readme_and_the_contract() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- "));
     assert_eq!(names.collect::<BTreeSet<_>>(), all);
+}
+
+/// The blocks of the README that a reader pastes into a shell.
+fn blocks_to_paste() -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = README.lines();
+    while lines.any(|line| line.trim_start() == "```sh") {
+        let block = lines.by_ref().take_while(|line| line.trim_start() != "```");
+        blocks.push(block.collect::<Vec<_>>().join("\n"));
+    }
+    blocks
+}
+
+/// zsh, which is the shell of macOS, takes `#` for a word like any other.
+#[test]
+fn no_block_to_paste_has_a_comment_or_a_word_to_replace() {
+    let blocks = blocks_to_paste();
+    assert!(blocks.len() > 10, "{blocks:#?}");
+    for block in blocks {
+        for word in block.split_whitespace() {
+            assert!(!word.starts_with('#'), "{block}");
+            assert!(!word.contains("<you>"), "{block}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_parameter_of_a_query() {
+    let document: Value = serde_saphyr::from_str(OPENAPI).unwrap();
+    let parameters = document["components"]["parameters"].as_object().unwrap();
+    let in_query = parameters
+        .values()
+        .filter(|parameter| parameter["in"] == "query");
+    let names: BTreeSet<&str> = in_query
+        .filter_map(|parameter| parameter["name"].as_str())
+        .collect();
+    assert!(names.contains("cursor"), "{names:?}");
+    let code = README.split('`').skip(1).step_by(2);
+    let words: BTreeSet<&str> = code
+        .flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric()))
+        .collect();
+    for name in names {
+        assert!(words.contains(name), "{name}");
+    }
 }

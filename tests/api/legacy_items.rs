@@ -3,7 +3,7 @@
 use lambda_http::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Service, ada, if_match, some_id};
+use crate::harness::{Service, Setup, ada, if_match, some_id};
 
 const DIGITS_38: &str = "12345678901234567890123456789012345678";
 
@@ -134,7 +134,12 @@ async fn an_item_without_a_version_is_replaced_counted_and_deleted_like_any_othe
 
 #[tokio::test]
 async fn known_names_with_values_of_other_types_are_shown_and_can_be_replaced() {
-    let service = Service::start().await;
+    let service = Setup {
+        other_types: true,
+        ..Setup::default()
+    }
+    .start()
+    .await;
     for version in [
         json!({ "S": "two" }),
         json!({ "N": "-3" }),

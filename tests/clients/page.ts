@@ -25,14 +25,23 @@ page.on("request", (request) => {
 });
 
 interface Inputs {
+  /** By name; those that are left out stay as the page has them. */
   parameters?: Record<string, string>;
   body?: object;
 }
 
-/** "Try it out" on an operation: the status of the answer and its body. */
-async function tryOut(page: Page, operationId: string, { parameters = {}, body }: Inputs) {
+/** The operation, unfolded. */
+async function open(page: Page, operationId: string) {
   const operation = page.locator(`#operations-users-${operationId}`);
-  await operation.locator(".opblock-summary-control").click();
+  if (!(await operation.locator(".opblock-body").isVisible())) {
+    await operation.locator(".opblock-summary-control").click();
+  }
+  return operation;
+}
+
+/** "Try it out" on an operation: the status of the answer and its body. */
+async function tryOut(page: Page, operationId: string, { parameters = {}, body }: Inputs = {}) {
+  const operation = await open(page, operationId);
   for (const [name, value] of Object.entries(parameters)) {
     await operation.locator(`tr[data-param-name="${name}"] input`).fill(value);
   }
@@ -40,7 +49,22 @@ async function tryOut(page: Page, operationId: string, { parameters = {}, body }
   await operation.locator(".execute").click();
   const answer = operation.locator(".live-responses-table tr.response");
   const [status] = (await answer.locator(".response-col_status").innerText()).split("\n");
-  return { status, body: await answer.locator(".response-col_description").innerText() };
+  const text = await answer.locator(".response-col_description").innerText();
+  await operation.locator(".btn-clear").click(); // so that the next answer is its own
+  return { status, body: text };
+}
+
+/** The examples of errors that the page shows of an operation: status and example. */
+async function errorExamples(page: Page, operationId: string) {
+  const operation = await open(page, operationId);
+  const rows = operation.locator("table.responses-table:not(.live-responses-table) tr.response");
+  const examples: [string, { status: number; code: string; message: string }][] = [];
+  for (const row of await rows.all()) {
+    const status = (await row.getAttribute("data-code")) ?? "";
+    if (Number(status) < 400) continue;
+    examples.push([status, JSON.parse(await row.locator("pre.example").innerText())]);
+  }
+  return examples;
 }
 
 await page.goto(`${api}/`);
@@ -50,7 +74,7 @@ const screenshot = process.env["SCREENSHOT"];
 if (screenshot) await page.screenshot({ path: screenshot });
 
 const userId = `ada-${Date.now()}`;
-const user = { userId, name: "Ada Lovelace", email: "ada@example.com" };
+const user = { userId, name: "Ada Lovelace", email: `${userId}@example.com` };
 const { userId: _, ...replacement } = { ...user, name: "Ada King" };
 const parameters = { userId };
 
@@ -65,7 +89,32 @@ assert.match(list.body, /"items"/);
 assert.match(list.body, new RegExp(`"userId": "${userId}"`));
 assert.equal((await tryOut(page, "replaceUser", { parameters, body: replacement })).status, "200");
 assert.equal((await tryOut(page, "deleteUser", { parameters })).status, "204");
+assert.deepEqual(problems, []);
+
+// As another caller: a user may not list all.
+const denied = await tryOut(page, "findUsers", { parameters: { "X-Local-Caller": "ada" } });
+assert.equal(denied.status, "403");
+problems.length = 0; // the browser reports the 403
+
+// What the page holds ready succeeds, one after the other.
+await page.reload();
+for (const [operationId, status] of [
+  ["createUser", "201"],
+  ["getUser", "200"],
+  ["replaceUser", "200"],
+  ["patchUser", "200"],
+  ["deleteUser", "204"],
+] as const) {
+  assert.equal((await tryOut(page, operationId)).status, status, operationId);
+}
+
+// Each error has an example of its own.
+for (const operationId of ["findUsers", "createUser", "replaceUser", "patchUser", "deleteUser"]) {
+  const examples = await errorExamples(page, operationId);
+  assert.ok(examples.length >= 7, operationId);
+  for (const [status, example] of examples) assert.equal(String(example.status), status, operationId);
+}
 
 assert.deepEqual(problems, []);
 await browser.close();
-console.log(`${userId}: created, read, listed, replaced and deleted on the page`);
+console.log(`${userId}: created, read, listed, replaced and deleted on the page, which shows each error`);
