@@ -7,24 +7,31 @@ use tokio::time::Instant;
 use super::{REQUEST_TIMEOUT, UserStore, call::Failure};
 use crate::error::Error;
 
-/// The longest pause before a write is tried again, the first time and ever.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How many rounds the longest pause lasts: fewer, and writers who meet on a busy DynamoDB
+/// meet again; more, and one who has met others falls behind those who have not.
+const LONGEST_PAUSE_IN_ROUNDS: u32 = 16;
+/// The bounds of the longest pause.
+const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_millis(160), Duration::from_secs(2));
 
-/// The pauses of one write: at random, so that writers who have met do not meet again, and
-/// longer and longer, until the request's deadline
-/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+/// The pauses of one write, each after a round that met others. They last at random, so that
+/// writers who have met do not meet again
+/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>): at most two
+/// rounds the first time, and twice as long each time, until the request's deadline. A round
+/// is as long as DynamoDB is busy.
 pub(super) struct Pauses {
     deadline: Instant,
-    longest: Duration,
+    round_began: Instant,
+    rounds: u32,
 }
 
 impl Pauses {
+    /// For a write whose first round begins now.
     pub(super) fn of(store: &UserStore) -> Self {
-        let deadline = store.deadline;
+        let now = Instant::now();
         Self {
-            deadline: deadline.unwrap_or_else(|| Instant::now() + REQUEST_TIMEOUT),
-            longest: FIRST_PAUSE,
+            deadline: store.deadline.unwrap_or(now + REQUEST_TIMEOUT),
+            round_began: now,
+            rounds: 0,
         }
     }
 
@@ -41,12 +48,17 @@ impl Pauses {
 
     /// Waits; `false` where there is no time for it.
     pub(super) async fn wait(&mut self) -> bool {
-        let until = Instant::now() + self.longest.mul_f64(fastrand::f64());
+        let round = self.round_began.elapsed();
+        self.rounds += 1;
+        let (least, most) = LONGEST_PAUSE;
+        let longest = (round * LONGEST_PAUSE_IN_ROUNDS).clamp(least, most);
+        let longest = round.saturating_mul(1 << self.rounds.min(16)).min(longest);
+        let until = Instant::now() + longest.mul_f64(fastrand::f64());
         if self.deadline <= until {
             return false;
         }
-        self.longest = (3 * self.longest).min(LONGEST_PAUSE);
         tokio::time::sleep_until(until).await;
+        self.round_began = Instant::now();
         true
     }
 }
