@@ -338,42 +338,28 @@ fn log(
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let store_calls = store.calls();
     let request_id = request.id.escape_debug().to_string();
+    let code = error.map(Error::code);
+    let cause = error.and_then(Error::cause);
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            $level!(
+                method,
+                route,
+                caller,
+                caller_arn,
+                status,
+                ms,
+                store_calls,
+                request_id,
+                code,
+                cause,
+                $message
+            )
+        };
+    }
     match error {
-        None => info!(
-            method,
-            route, caller, caller_arn, status, ms, store_calls, request_id, "answered"
-        ),
-        Some(error) => {
-            let (code, cause) = (error.code(), error.cause());
-            if error.status().is_server_error() {
-                error!(
-                    method,
-                    route,
-                    caller,
-                    caller_arn,
-                    status,
-                    ms,
-                    store_calls,
-                    request_id,
-                    code,
-                    cause,
-                    "failed"
-                );
-            } else {
-                info!(
-                    method,
-                    route,
-                    caller,
-                    caller_arn,
-                    status,
-                    ms,
-                    store_calls,
-                    request_id,
-                    code,
-                    cause,
-                    "refused"
-                );
-            }
-        }
+        None => line!(info, "answered"),
+        Some(error) if error.status().is_server_error() => line!(error, "failed"),
+        Some(_) => line!(info, "refused"),
     }
 }
