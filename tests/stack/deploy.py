@@ -1,0 +1,555 @@
+"""The stack, created, updated and deleted on an emulator of AWS, with the Lambda binary behind its
+gateway. `.ci/deploy` starts the emulator (emulator.py) and runs this.
+
+What is expected of an API comes from the document, as ../stack.py resolves it for the parameters; what
+there is comes from the emulator's own CloudFormation and API Gateway. `python tests/stack.py` has the
+rules for what the emulator does not do:
+
+- It checks no signature, token, scope, resource policy or permission: it lets every request through.
+  What each method asks of a caller is read back, and not tried.
+- It makes the bodies and header fields of gateway responses without the document's templates. These
+  are read back; their statuses are tried.
+- It imports no authorization by signature, no gateway response, and updates neither an API nor its
+  stage; emulator.py adds these, so that they prove how document and template fit together, and not how
+  AWS reads them. `x-amazon-apigateway-auth` is not imported at all.
+- It has no CodeDeploy, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any metric
+  query of an alarm. It has no stage settings, so no throttling, no access logs and no traces.
+- It routes no custom domain name: the function gets the event that the gateway would make of one.
+- It checks no `Rules` of the template, and deletes what `RetainExceptOnCreate` keeps.
+"""
+
+import argparse
+import base64
+import io
+import json
+import re
+import sys
+import time
+import unittest
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import stack as rules  # tests/stack.py
+
+ANY = "x-amazon-apigateway-any-method"
+ENVIRONMENT = argparse.Namespace()
+
+
+class Aws:
+    """The emulator's services, in the account and region of ../stack.py."""
+
+    def __init__(self, endpoint):
+        self.endpoint = endpoint
+        # The emulator takes the access key id for the account.
+        self.session = boto3.Session(rules.ACCOUNT, "secret", region_name=rules.REGION)
+
+    def __getattr__(self, service):
+        client = self.session.client(
+            service,
+            endpoint_url=self.endpoint,
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
+        )
+        setattr(self, service, client)
+        return client
+
+
+class Deployment:
+    """The stack of that name, and what the template and the document say of it."""
+
+    def __init__(self, name, **parameters):
+        self.name = name
+        self.aws = ENVIRONMENT.aws
+        self.put(self.aws.cloudformation.create_stack, parameters)
+
+    def update(self, **parameters):
+        self.put(self.aws.cloudformation.update_stack, parameters)
+
+    def put(self, call, parameters):
+        with mock.patch.dict(rules.PSEUDO, {"AWS::StackName": self.name}):
+            self.expected = rules.Stack(**parameters)
+        # The document makes the template too large for a request.
+        key = f"{self.name}.json"
+        self.aws.s3.put_object(Bucket="bucket", Key=key, Body=json.dumps(self.expected.template))
+        call(
+            StackName=self.name,
+            TemplateURL=f"{self.aws.endpoint}/bucket/{key}",
+            Capabilities=["CAPABILITY_IAM"],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": str(value)}
+                for name, value in self.expected.parameters.items()
+            ],
+        )
+        stack = self.settled()
+        if stack["StackStatus"] not in ["CREATE_COMPLETE", "UPDATE_COMPLETE"]:
+            events = self.aws.cloudformation.describe_stack_events(StackName=self.name)
+            failed = [
+                (event["LogicalResourceId"], event.get("ResourceStatusReason"))
+                for event in events["StackEvents"]
+                if event["ResourceStatus"].endswith("FAILED")
+            ]
+            raise AssertionError(f"{stack['StackStatus']}: {failed}")
+        # The emulator forgets them in an update.
+        self.outputs = {it["OutputKey"]: it["OutputValue"] for it in stack.get("Outputs", [])}
+        resources = self.aws.cloudformation.describe_stack_resources(StackName=self.name)
+        self.resources = {
+            it["LogicalResourceId"]: it["PhysicalResourceId"] for it in resources["StackResources"]
+        }
+        self.api = self.resources["UserRequestApi"]
+
+    def settled(self):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            (stack,) = self.aws.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+            if not stack["StackStatus"].endswith("_IN_PROGRESS"):
+                return stack
+            time.sleep(0.1)
+        raise AssertionError(f"still {stack['StackStatus']}")
+
+    def delete(self):
+        self.aws.cloudformation.delete_stack(StackName=self.name)
+        waiter = self.aws.cloudformation.get_waiter("stack_delete_complete")
+        waiter.wait(StackName=self.name, WaiterConfig={"Delay": 1})
+
+    def named(self, value):
+        """`value` of ../stack.py, with the resources' physical names for the logical ones in braces."""
+        if isinstance(value, str):
+            return re.sub(r"\{(\w+)}", lambda it: self.resources.get(it[1], it[0]), value)
+        if isinstance(value, list):
+            return [self.named(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self.named(item) for name, item in value.items()}
+        return value
+
+    # The API as it was made.
+
+    def authorizers(self):
+        return {
+            it["id"]: {"name": it["name"], "type": it["type"], "providerARNs": it["providerARNs"]}
+            for it in self.aws.apigateway.get_authorizers(restApiId=self.api)["items"]
+        }
+
+    def methods(self):
+        authorizers = self.authorizers()
+        resources = self.aws.apigateway.get_resources(
+            restApiId=self.api, limit=500, embed=["methods"]
+        )
+        methods = {}
+        for resource in resources["items"]:
+            for name, method in resource.get("resourceMethods", {}).items():
+                integration = method["methodIntegration"]
+                authorizer = authorizers.get(method.get("authorizerId"), {})
+                methods[f"{name} {resource['path']}"] = {
+                    "authorization": method["authorizationType"],
+                    "authorizer": authorizer.get("name"),
+                    "scopes": method.get("authorizationScopes", []),
+                    "key": method["apiKeyRequired"],
+                    "integration": integration["type"],
+                    "uri": integration.get("uri"),
+                    "requestTemplates": integration.get("requestTemplates") or {},
+                    "passthrough": integration["passthroughBehavior"],
+                    "responses": {
+                        status: response.get("responseTemplates") or {}
+                        for status, response in integration.get("integrationResponses", {}).items()
+                    },
+                }
+        return methods
+
+    def policy(self):
+        policy = self.aws.apigateway.get_rest_api(restApiId=self.api).get("policy")
+        # API Gateway gives it with its quotation marks escaped.
+        return policy and json.loads(policy.replace('\\"', '"'))
+
+    def gateway_responses(self):
+        fields = ["statusCode", "responseParameters", "responseTemplates"]
+        responses = self.aws.apigateway.get_gateway_responses(restApiId=self.api)["items"]
+        return {
+            it["responseType"]: {field: it[field] for field in fields}
+            for it in responses
+            if not it["defaultResponse"]
+        }
+
+    # The API as the document has it.
+
+    def expected_authorizers(self):
+        schemes = self.expected.document["components"]["securitySchemes"]
+        return [
+            {
+                "name": name,
+                "type": authorizer["type"].upper(),
+                "providerARNs": authorizer["providerARNs"],
+            }
+            for name, scheme in schemes.items()
+            if (authorizer := scheme.get("x-amazon-apigateway-authorizer"))
+        ]
+
+    def expected_methods(self):
+        methods = {}
+        for path, method, operation in self.expected.operations:
+            authorization = self.expected.authorization(operation)
+            scopes, authorizer = [], None
+            if isinstance(authorization, tuple):
+                scopes, authorization = list(authorization), "COGNITO_USER_POOLS"
+                ((authorizer, _),) = operation["security"][0].items()
+            integration = self.named(operation["x-amazon-apigateway-integration"])
+            name = "ANY" if method == ANY else method.upper()
+            methods[f"{name} {path}"] = {
+                "authorization": authorization,
+                "authorizer": authorizer,
+                "scopes": scopes,
+                "key": False,
+                "integration": integration["type"].upper(),
+                "uri": integration.get("uri"),
+                "requestTemplates": integration.get("requestTemplates", {}),
+                "passthrough": integration.get("passthroughBehavior", "when_no_match").upper(),
+                "responses": {
+                    str(response["statusCode"]): response.get("responseTemplates", {})
+                    for response in integration.get("responses", {}).values()
+                },
+            }
+        return methods
+
+    # Requests.
+
+    def request(self, method, path, *, body=None, caller=None, **fields):
+        """An answer of the stage: status, header fields, and the body, as JSON where it is."""
+        url = f"{self.aws.endpoint}/_aws/execute-api/{self.api}/prod{path}"
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        if body is not None:
+            body = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        if caller == "signed":
+            request = AWSRequest(method, url, headers, body)
+            SigV4Auth(self.aws.session.get_credentials(), "execute-api", rules.REGION).add_auth(request)
+            headers = dict(request.headers)
+        elif caller:
+            claims = base64.urlsafe_b64encode(json.dumps(caller).encode()).decode().rstrip("=")
+            headers["Authorization"] = f"Bearer e30.{claims}."
+        request = urllib.request.Request(url, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request) as response:
+                return Answer(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.status, error.headers, error.read())
+
+    def invoke(self, method, path, *, base_path="", **fields):
+        """The answer of the alias `live` to the event of an API Gateway."""
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        identity = {"sourceIp": "192.0.2.1", "userArn": f"arn:aws:iam::{rules.ACCOUNT}:user/caller"}
+        event = {
+            "resource": path,
+            "path": f"{base_path}{path}",
+            "httpMethod": method,
+            "headers": headers,
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "requestContext": {
+                "path": f"{base_path or '/prod'}{path}",
+                "stage": "prod",
+                "httpMethod": method,
+                "requestId": "0",
+                "identity": identity,
+            },
+            "body": None,
+            "isBase64Encoded": False,
+        }
+        alias = self.resources["UserFunctionAliaslive"]
+        answer = self.aws.client_of_function.invoke(FunctionName=alias, Payload=json.dumps(event))
+        answer = json.loads(answer["Payload"].read())
+        fields = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        return Answer(answer["statusCode"], fields, answer.get("body", "").encode())
+
+
+class Answer:
+    def __init__(self, status, fields, body):
+        self.status = status
+        self.fields = {name.lower(): value for name, value in fields.items()}
+        self.text = body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    def __repr__(self):
+        return f"{self.status} {self.fields} {self.text[:300]}"
+
+
+class Deployed(unittest.TestCase):
+    maxDiff = None
+
+    def deploy(self, name, **parameters):
+        """The tables get the stack's name, for they outlive it."""
+        tables = {"TableName": name, "EmailsTableName": f"{name}-emails"}
+        deployment = Deployment(name, **(tables | parameters))
+        self.addCleanup(deployment.delete)
+        return deployment
+
+    def check_api(self, deployment):
+        """The API has exactly what the document has for the parameters."""
+        methods, expected = deployment.methods(), deployment.expected_methods()
+        self.assertEqual(methods.keys(), expected.keys())
+        for name, method in methods.items():
+            self.assertEqual(method, expected[name], name)
+        by_name = sorted(deployment.authorizers().values(), key=lambda it: it["name"])
+        self.assertEqual(by_name, deployment.expected_authorizers())
+        document = deployment.expected.document
+        self.assertEqual(deployment.policy(), document.get("x-amazon-apigateway-policy"))
+        responses = document["x-amazon-apigateway-gateway-responses"]
+        self.assertEqual(deployment.gateway_responses(), responses)
+        stages = deployment.aws.apigateway.get_stages(restApiId=deployment.api)["item"]
+        (deployed,) = deployment.expected.of_type("AWS::ApiGateway::Deployment")
+        serving = {it["stageName"]: it["deploymentId"] for it in stages}["prod"]
+        self.assertEqual(f"{serving}", deployment.resources[deployed].split("|")[0])
+
+    def check_status(self, answer, status):
+        self.assertEqual(answer.status, status, answer)
+
+    def check_life(self, deployment, caller, reader=None):
+        """Create, read, find, replace, patch, list and delete; and what fails on the way."""
+
+        def call(method, path, **rest):
+            return deployment.request(method, path, caller=caller, **rest)
+
+        ada = {"userId": "ada", "name": "Ada", "email": "ada@example.com"}
+        created = call("POST", "/users", body=ada)
+        self.check_status(created, 201)
+        self.assertEqual(created.json["name"], "Ada")
+        self.check_status(call("POST", "/users", body=ada), 409)
+        self.check_status(call("POST", "/users", body={"name": 1}), 400)
+        for path in ["/users/ada", "/users?userId=ada", "/users?email=ada@example.com"]:
+            read = deployment.request("GET", path, caller=reader or caller)
+            self.check_status(read, 200)
+            self.assertEqual(read.json, created.json, path)
+        unchanged = call("GET", "/users/ada", If_None_Match=read.fields["etag"])
+        self.check_status(unchanged, 304)
+        self.check_status(call("HEAD", "/users/ada"), 200)
+        listed = call("GET", "/users?limit=5")
+        self.assertEqual(listed.json["items"], [created.json], listed)
+        replaced = call("PUT", "/users/ada", body={"name": "Ada L", "email": "ada@example.com"})
+        self.check_status(replaced, 200)
+        patched = call(
+            "PATCH", "/users/ada", body={"name": "A"}, Content_Type="application/merge-patch+json"
+        )
+        self.check_status(patched, 200)
+        stale = call("DELETE", "/users/ada", If_Match=read.fields["etag"])
+        self.check_status(stale, 412)
+        self.check_status(call("DELETE", "/users/ada"), 204)
+        self.check_status(call("GET", "/users/ada"), 404)
+
+    def check_paths(self, deployment, caller):
+        """404 of the gateway where no route is, and 405 of the function where a method is not."""
+        for path in ["/", "/nothing", "/nothing/else", "/users/ada/else", "/docs/else"]:
+            for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS"]:
+                answer = deployment.request(method, path, body={} if method in ["POST", "PUT"] else None)
+                self.check_status(answer, 404)
+        answer = deployment.request("POST", "/users/ada", caller=caller)
+        self.check_status(answer, 405)
+        self.assertIn("GET", answer.fields["allow"])
+        # "ANY" is any of seven methods, and TRACE is none of them.
+        responses = deployment.expected.document["x-amazon-apigateway-gateway-responses"]
+        untaken = int(responses["MISSING_AUTHENTICATION_TOKEN"]["statusCode"])
+        for path in ["/users", "/users/ada"]:
+            self.check_status(deployment.request("TRACE", path, caller=caller), untaken)
+
+
+ADMIN = {"sub": "1", "cognito:groups": "admin", "scope": "users/read users/write"}
+CALLERS = {"IAM": "signed", "COGNITO": ADMIN, "NONE": "signed"}
+
+
+class Creation(Deployed):
+    def test_users_live_behind_signatures(self):
+        deployment = self.deploy("iam")
+        self.check_api(deployment)
+        self.check_life(deployment, "signed")
+        self.check_paths(deployment, "signed")
+        self.check_status(deployment.request("GET", "/docs"), 404)
+        # The function asks for itself whether the gateway has let a caller through.
+        refused = deployment.request("GET", "/users/ada")
+        self.check_status(refused, 401)
+        self.assertEqual(refused.json["code"], "unauthenticated")
+
+    def test_users_live_behind_tokens(self):
+        deployment = self.deploy("cognito", **rules.MODES["COGNITO"])
+        self.check_api(deployment)
+        self.check_life(deployment, ADMIN)
+        self.check_paths(deployment, ADMIN)
+        for caller, status in [(None, 401), ({"sub": "2", "scope": "users/read"}, 403)]:
+            answer = deployment.request("GET", "/users", caller=caller)
+            self.check_status(answer, status)
+
+    def test_users_are_read_by_anyone_and_written_by_signers(self):
+        deployment = self.deploy("none", **rules.MODES["NONE"])
+        self.check_api(deployment)
+        self.check_life(deployment, "signed")
+        self.check_paths(deployment, "signed")
+        self.check_status(deployment.request("GET", "/users"), 200)
+        self.check_status(deployment.request("POST", "/users", body={"name": "Ada"}), 401)
+
+    def test_existing_tables_are_used_and_stay(self):
+        aws = ENVIRONMENT.aws
+        for table, key in [("Tutorial", "userId"), ("Claims", "email")]:
+            aws.dynamodb.create_table(
+                TableName=table,
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            )
+        old = {"userId": "1", "name": "Test User", "email": "test@example.com"}
+        item = {name: {"S": value} for name, value in old.items()}
+        aws.dynamodb.put_item(TableName="Tutorial", Item=item)
+        existing = {"Table": "existing", "EmailsTable": "existing"}
+        deployment = Deployment("tables", **existing, TableName="Tutorial", EmailsTableName="Claims")
+        try:
+            self.check_api(deployment)
+            read = deployment.request("GET", "/users?userId=1", caller="signed")
+            self.check_status(read, 200)
+            self.assertEqual({name: read.json[name] for name in old}, old)
+            self.assertNotIn("UserTable", deployment.resources)
+        finally:
+            deployment.delete()
+        kept = aws.dynamodb.get_item(TableName="Tutorial", Key={"userId": {"S": "1"}})
+        self.assertEqual(kept["Item"]["name"], item["name"])
+
+    def test_the_tables_that_the_stack_makes_outlive_it(self):
+        deployment = Deployment("retained", TableName="retained", EmailsTableName="retained-emails")
+        names = [deployment.resources[name] for name in ["UserTable", "UserEmailsTable"]]
+        gone = deployment.resources["UserIdempotencyKeysTable"]
+        deployment.delete()
+        tables = ENVIRONMENT.aws.dynamodb.list_tables()["TableNames"]
+        self.assertLessEqual(set(names), set(tables))
+        self.assertNotIn(gone, tables)
+
+    def test_a_custom_domain_leads_to_the_stage_under_its_base_path(self):
+        aws = ENVIRONMENT.aws
+        zone = aws.route53.create_hosted_zone(Name="example.com", CallerReference="1")
+        zone = zone["HostedZone"]["Id"].split("/")[-1]
+        certificate = aws.acm.request_certificate(DomainName="api.example.com")["CertificateArn"]
+        deployment = self.deploy(
+            "domain",
+            DomainName="api.example.com",
+            CertificateArn=certificate,
+            HostedZoneId=zone,
+            BasePath="v1",
+        )
+        self.check_api(deployment)
+        (mapping,) = aws.apigateway.get_base_path_mappings(domainName="api.example.com")["items"]
+        self.assertEqual(
+            (mapping["basePath"], mapping["restApiId"], mapping["stage"]),
+            ("v1", deployment.api, "prod"),
+        )
+        domain = aws.apigateway.get_domain_name(domainName="api.example.com")
+        self.assertEqual(domain["regionalCertificateArn"], certificate)
+        records = aws.route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+        (record,) = [it for it in records if it["Type"] == "A"]
+        self.assertEqual(record["Name"], "api.example.com.")
+        self.assertEqual(record["AliasTarget"]["DNSName"].rstrip("."), domain["regionalDomainName"])
+        self.assertEqual(deployment.outputs["ApiUrl"], "https://api.example.com/v1")
+        self.check_life(deployment, "signed")
+        self.check_status(deployment.invoke("GET", "/users", base_path="/v1"), 200)
+        absent = deployment.invoke("GET", "/users/nobody", base_path="/v1")
+        self.assertEqual((absent.status, absent.json["code"]), (404, "user_not_found"))
+
+    def test_a_public_page_is_served_to_anyone(self):
+        for mode in ["IAM", "NONE"]:
+            with self.subTest(mode):
+                deployment = self.deploy(f"docs-{mode}", **rules.MODES[mode], DocsPage="public")
+                self.check_api(deployment)
+                for path in sorted(rules.PAGE):
+                    self.check_status(deployment.request("GET", path), 200)
+                document = deployment.request("GET", "/openapi.json").json
+                self.assertEqual(document["info"]["version"], deployment.expected.document["info"]["version"])
+                self.check_paths(deployment, "signed")
+
+    def test_a_deployment_that_ignores_alarms_is_whole(self):
+        deployment = self.deploy(
+            "ignore",
+            DeploymentAlarms="ignore",
+            UniqueEmails="off",
+            ReservedConcurrency=5,
+            GatewayLogsRole="existing",
+        )
+        self.check_api(deployment)
+        for user_id in ["a", "b"]:
+            user = {"userId": user_id, "name": "Ada", "email": "shared@example.com"}
+            self.check_status(deployment.request("POST", "/users", body=user, caller="signed"), 201)
+        for name in ["UserEmailsTable", "GatewayAccount"]:
+            self.assertNotIn(name, deployment.resources)
+
+    def test_pages_of_an_allowed_origin_may_call(self):
+        origin = "https://app.example.com"
+        deployment = self.deploy("cors", AllowedOrigins=origin)
+        self.check_api(deployment)
+        for path in ["/users", "/users/ada"]:
+            preflight = {"Origin": origin, "Access_Control_Request_Method": "GET"}
+            for fields in [{}, preflight, preflight | {"Origin": "https://other.example.com"}]:
+                with self.subTest(f"{path} {fields}"):
+                    answer = deployment.request("OPTIONS", path, **fields)
+                    own = deployment.invoke("OPTIONS", path, **fields)
+                    self.assertEqual(answer.status, own.status, answer)
+                    of_gateway = {"connection", "content-length", "content-type", "date", "server"}
+                    of_gateway |= {"x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id"}
+                    self.assertEqual(
+                        {name: it for name, it in answer.fields.items() if name not in of_gateway},
+                        {name: it for name, it in own.fields.items() if name not in of_gateway},
+                    )
+        answer = deployment.request("OPTIONS", "/users", **preflight)
+        self.assertEqual(answer.fields["access-control-allow-origin"], origin)
+        self.assertIn("GET", answer.fields["access-control-allow-methods"])
+        read = deployment.request("GET", "/users", caller="signed", Origin=origin)
+        self.assertEqual(read.fields["access-control-allow-origin"], origin)
+
+
+class Update(Deployed):
+    def test_an_update_from_each_mode_to_each_other_leaves_what_the_new_one_has(self):
+        # Each of the six changes once.
+        first, *modes = ["IAM", "COGNITO", "IAM", "NONE", "COGNITO", "NONE", "IAM"]
+        tables = {"TableName": "modes", "EmailsTableName": "modes-emails"}
+        deployment = self.deploy("modes", **rules.MODES[first])
+        for before, mode in zip([first, *modes], modes):
+            with self.subTest(f"from {before} to {mode}"):
+                deployment.update(**rules.MODES[mode], **tables)
+                self.check_api(deployment)
+                function = deployment.aws.client_of_function.get_function_configuration(
+                    FunctionName=deployment.resources["UserFunctionAliaslive"]
+                )
+                self.assertEqual(function["Environment"]["Variables"]["AUTH_MODE"], mode)
+                self.check_life(deployment, CALLERS[mode])
+                self.check_paths(deployment, CALLERS[mode])
+
+    def test_an_update_that_publishes_the_page_and_one_that_hides_it_reach_the_stage(self):
+        tables = {"TableName": "page", "EmailsTableName": "page-emails"}
+        deployment = self.deploy("page", **rules.MODES["NONE"])
+        for page, status in [("public", 200), ("hidden", 404)]:
+            deployment.update(**rules.MODES["NONE"], **tables, DocsPage=page)
+            self.check_api(deployment)
+            self.check_status(deployment.request("GET", "/docs"), status)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--endpoint", required=True, help="the emulator's")
+    arguments.add_argument("--bootstrap", type=Path, required=True, help="the Lambda binary")
+    arguments, rest = arguments.parse_known_args()
+    aws = ENVIRONMENT.aws = Aws(arguments.endpoint)
+    setattr(aws, "client_of_function", getattr(aws, "lambda"))
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
+        package.write(arguments.bootstrap, "bootstrap")
+    # Where the template of ../stack.py has the code.
+    aws.s3.create_bucket(
+        Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": rules.REGION}
+    )
+    aws.s3.put_object(Bucket="bucket", Key="key", Body=code.getvalue())
+    unittest.main(argv=[sys.argv[0], *rest])
+
+
+if __name__ == "__main__":
+    main()
