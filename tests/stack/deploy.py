@@ -68,19 +68,22 @@ class Deployment:
     def __init__(self, name, **parameters):
         self.name = name
         self.aws = ENVIRONMENT.aws
-        self.put(self.aws.cloudformation.create_stack, parameters)
+        self.put("CREATE", parameters)
 
     def update(self, **parameters):
-        self.put(self.aws.cloudformation.update_stack, parameters)
+        self.put("UPDATE", parameters)
 
-    def put(self, call, parameters):
+    def put(self, kind, parameters):
+        """Creates or updates by a change set, as `sam deploy` does."""
         with mock.patch.dict(rules.PSEUDO, {"AWS::StackName": self.name}):
             self.expected = rules.Stack(**parameters)
         # The document makes the template too large for a request.
         key = f"{self.name}.json"
         self.aws.s3.put_object(Bucket="bucket", Key=key, Body=json.dumps(self.expected.template))
-        call(
+        change_set = self.aws.cloudformation.create_change_set(
             StackName=self.name,
+            ChangeSetName=f"change-{time.monotonic_ns()}",
+            ChangeSetType=kind,
             TemplateURL=f"{self.aws.endpoint}/bucket/{key}",
             Capabilities=["CAPABILITY_IAM"],
             Parameters=[
@@ -88,17 +91,20 @@ class Deployment:
                 for name, value in self.expected.parameters.items()
             ],
         )
+        waiter = self.aws.cloudformation.get_waiter("change_set_create_complete")
+        waiter.wait(ChangeSetName=change_set["Id"], WaiterConfig={"Delay": 1})
+        self.aws.cloudformation.execute_change_set(ChangeSetName=change_set["Id"])
         stack = self.settled()
-        if stack["StackStatus"] not in ["CREATE_COMPLETE", "UPDATE_COMPLETE"]:
+        if stack["StackStatus"] != f"{kind}_COMPLETE":
             events = self.aws.cloudformation.describe_stack_events(StackName=self.name)
             failed = [
                 (event["LogicalResourceId"], event.get("ResourceStatusReason"))
                 for event in events["StackEvents"]
                 if event["ResourceStatus"].endswith("FAILED")
             ]
-            raise AssertionError(f"{stack['StackStatus']}: {failed}")
-        # The emulator forgets them in an update.
-        self.outputs = {it["OutputKey"]: it["OutputValue"] for it in stack.get("Outputs", [])}
+            reason = stack.get("StackStatusReason")
+            raise AssertionError(f"{stack['StackStatus']}: {reason}: {failed}")
+        self.outputs = {it["OutputKey"]: it["OutputValue"] for it in stack["Outputs"]}
         resources = self.aws.cloudformation.describe_stack_resources(StackName=self.name)
         self.resources = {
             it["LogicalResourceId"]: it["PhysicalResourceId"] for it in resources["StackResources"]
@@ -262,9 +268,10 @@ class Deployment:
             "isBase64Encoded": False,
         }
         alias = self.resources["UserFunctionAliaslive"]
-        answer = self.aws.client_of_function.invoke(FunctionName=alias, Payload=json.dumps(event))
+        answer = self.aws.functions.invoke(FunctionName=alias, Payload=json.dumps(event))
         answer = json.loads(answer["Payload"].read())
-        fields = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        fields = answer.get("headers", {})
+        fields |= {name: ", ".join(it) for name, it in answer["multiValueHeaders"].items()}
         return Answer(answer["statusCode"], fields, answer.get("body", "").encode())
 
 
@@ -495,7 +502,7 @@ class Creation(Deployed):
                     own = deployment.invoke("OPTIONS", path, **fields)
                     self.assertEqual(answer.status, own.status, answer)
                     of_gateway = {"connection", "content-length", "content-type", "date", "server"}
-                    of_gateway |= {"x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id"}
+                    of_gateway |= {"x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id", "x-localstack"}
                     self.assertEqual(
                         {name: it for name, it in answer.fields.items() if name not in of_gateway},
                         {name: it for name, it in own.fields.items() if name not in of_gateway},
@@ -517,9 +524,9 @@ class Update(Deployed):
             with self.subTest(f"from {before} to {mode}"):
                 deployment.update(**rules.MODES[mode], **tables)
                 self.check_api(deployment)
-                function = deployment.aws.client_of_function.get_function_configuration(
-                    FunctionName=deployment.resources["UserFunctionAliaslive"]
-                )
+                functions, name = deployment.aws.functions, deployment.resources["UserFunction"]
+                version = functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+                function = functions.get_function_configuration(FunctionName=name, Qualifier=version)
                 self.assertEqual(function["Environment"]["Variables"]["AUTH_MODE"], mode)
                 self.check_life(deployment, CALLERS[mode])
                 self.check_paths(deployment, CALLERS[mode])
@@ -539,7 +546,7 @@ def main():
     arguments.add_argument("--bootstrap", type=Path, required=True, help="the Lambda binary")
     arguments, rest = arguments.parse_known_args()
     aws = ENVIRONMENT.aws = Aws(arguments.endpoint)
-    setattr(aws, "client_of_function", getattr(aws, "lambda"))
+    aws.functions = getattr(aws, "lambda")  # a keyword
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
         package.write(arguments.bootstrap, "bootstrap")

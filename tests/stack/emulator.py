@@ -55,6 +55,10 @@ from localstack.services.apigateway.resource_providers.aws_apigateway_stage impo
     ApiGatewayStageProvider,
 )
 from localstack.services.cloudformation.resource_provider import OperationStatus, ProgressEvent
+from localstack.services.cloudformation.engine.v2.change_set_model import is_nothing
+from localstack.services.cloudformation.engine.v2.change_set_model_executor import (
+    ChangeSetModelExecutor,
+)
 from localstack.services.dynamodb.packages import DynamoDBLocalPackageInstaller
 from localstack.services.dynamodb.server import DynamodbServer
 from localstack.services.lambda_.invocation import runtime_executor
@@ -252,7 +256,27 @@ def import_whole_document(rest_api, context, open_api_spec, mode):
 apigateway.import_api_from_openapi_spec = import_whole_document
 
 
-# Updates of a stack. LocalStack keeps the resource as it was where it has none.
+# Updates of a stack. LocalStack keeps the resource as it was where its provider has none, and replaces
+# one whose create-only property refers to a changed resource, even where its value stays.
+
+execute_change = ChangeSetModelExecutor._execute_resource_change
+
+
+def execute_change_by_values(self, name, before, after):
+    if not is_nothing(before) and not is_nothing(after) and after.requires_replacement:
+        schema = self.resource_provider_executor.try_load_resource_provider(after.resource_type).SCHEMA
+        old = self._merge_before_properties(name, before).properties
+        new = after.properties.properties
+        for path in schema["createOnlyProperties"]:
+            fixed = path.removeprefix("/properties/")
+            if fixed in new and new[fixed] != old.get(fixed):
+                break
+        else:
+            after.requires_replacement = False
+    execute_change(self, name, before, after)
+
+
+ChangeSetModelExecutor._execute_resource_change = execute_change_by_values
 
 
 def done(model):
@@ -294,7 +318,7 @@ def update_alias(self, request):
 
 ApiGatewayRestApiProvider.update = update_rest_api
 ApiGatewayStageProvider.update = update_stage
-# CloudFormation replaces a version whose description changes.
+# CloudFormation replaces a version whose description changes, and the old one stays by SAM's policy.
 LambdaVersionProvider.update = LambdaVersionProvider.create
 LambdaAliasProvider.update = update_alias
 
