@@ -21,6 +21,7 @@ rules for what the emulator does not do:
 import argparse
 import base64
 import io
+import itertools
 import json
 import re
 import sys
@@ -42,6 +43,7 @@ import stack as rules  # tests/stack.py
 
 ANY = "x-amazon-apigateway-any-method"
 ENVIRONMENT = argparse.Namespace()
+SECONDS = itertools.count()
 
 
 class Aws:
@@ -75,7 +77,11 @@ class Deployment:
 
     def put(self, kind, parameters):
         """Creates or updates by a change set, as `sam deploy` does."""
-        with mock.patch.dict(rules.PSEUDO, {"AWS::StackName": self.name}):
+        with (
+            mock.patch.dict(rules.PSEUDO, {"AWS::StackName": self.name}),
+            # SAM names a deployment by the second: two updates in one would have the same.
+            mock.patch("time.time", return_value=next(SECONDS)),
+        ):
             self.expected = rules.Stack(**parameters)
         # The document makes the template too large for a request.
         key = f"{self.name}.json"
