@@ -4,6 +4,7 @@ who may call what, what runs, and what it may do.
 Run with a Python that has aws-sam-translator: `python tests/stack.py`.
 """
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -58,6 +59,19 @@ PAGE = {"/docs", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/in
 PAGE |= {"/openapi.json"}
 # Open to anyone, for there is nothing behind them: no route, or the page of the contract.
 OPEN = {"/", "/{proxy+}", "/users/{userId}/{proxy+}"} | PAGE
+
+
+# A query of CloudWatch Metrics Insights, whose conditions know `=`, `!=` and AND, and no OR:
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-querylanguage.html
+NAME, VALUE = r"""(?:[A-Za-z_][A-Za-z0-9_]*|"[^"]+")""", r"'[^']*'"
+METRICS_INSIGHTS = re.compile(
+    rf"SELECT (?:AVG|COUNT|MAX|MIN|SUM)\({NAME}\)"
+    rf" FROM (?:{NAME}|SCHEMA\({NAME}(?:, ?{NAME})*\))"
+    rf"(?: WHERE {NAME} ?!?= ?{VALUE}(?: AND {NAME} ?!?= ?{VALUE})*)?"
+    rf"(?: GROUP BY {NAME}(?:, ?{NAME})*)?"
+    r"(?: ORDER BY (?:AVG|COUNT|MAX|MIN|SUM)\(\)(?: ASC| DESC)?)?"
+    r"(?: LIMIT [0-9]+)?"
+)
 
 
 class Refused(Exception):
@@ -153,6 +167,8 @@ class Stack:
                 return str(left) == str(right)
             case "Fn::And":
                 return all(self.resolve(item) for item in argument)
+            case "Fn::Or":
+                return any(self.resolve(item) for item in argument)
             case "Fn::Not":
                 return not self.resolve(argument[0])
             case "Fn::Split":
@@ -243,6 +259,27 @@ def include(value, change_document):
         change_document(document)
         return document
     return {name: include(item, change_document) for name, item in value.items()}
+
+
+def queries(value):
+    """Every query of Metrics Insights in a resource, or in the JSON of a dashboard."""
+    if isinstance(value, str):
+        if value.lstrip().upper().startswith("SELECT "):
+            yield value
+        elif value.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError):
+                yield from queries(json.loads(value))
+    elif isinstance(value, dict):
+        yield from queries(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from queries(item)
+
+
+def calling_code():
+    """The code that calls DynamoDB."""
+    files = [ROOT / "src/store.rs", *(ROOT / "src/store").glob("*.rs")]
+    return "".join(file.read_text() for file in files)
 
 
 def expected_authorization(mode, path, method):
@@ -497,7 +534,7 @@ class Permissions(unittest.TestCase):
         for parameters, name in [
             ({}, "UserData"),
             ({"TableName": "Users"}, "Users"),
-            ({"Table": "existing", "TableName": "Others"}, "Others"),
+            ({"ExistingTables": "users", "TableName": "Others"}, "Others"),
         ]:
             stack = Stack(**parameters)
             self.assertEqual(stack.properties("UserFunction")["Role"], "{UserFunctionRole.Arn}")
@@ -538,8 +575,7 @@ class Permissions(unittest.TestCase):
             )
 
     def test_the_function_is_allowed_the_calls_that_the_code_makes(self):
-        code = "".join(file.read_text() for file in (ROOT / "src").glob("store/*.rs"))
-        code += (ROOT / "src/store.rs").read_text()
+        code = calling_code()
         calls = {"delete_item", "get_item", "put_item", "query", "scan", "update_item"}
         calls |= {"transact_write_items", "transact_get_items", "batch_get_item", "batch_write_item"}
         made = {call.replace("_", "") for call in calls if f".{call}()" in code}
@@ -644,7 +680,7 @@ class Operation(unittest.TestCase):
         self.assertEqual(
             claims["Properties"]["KeySchema"], [{"AttributeName": "email", "KeyType": "HASH"}]
         )
-        for parameters in [{"UniqueEmails": "off"}, {"EmailsTable": "existing"}]:
+        for parameters in [{"UniqueEmails": "off"}, {"ExistingTables": "emails"}]:
             stack = Stack(**parameters)
             tables = list(stack.of_type("AWS::DynamoDB::Table"))
             self.assertEqual(tables, ["UserTable", "UserIdempotencyKeysTable"])
@@ -674,11 +710,25 @@ class Operation(unittest.TestCase):
             self.assertEqual(variables["AUTH_MODE"], mode)
 
     def test_a_table_that_is_there_is_used_as_it_is(self):
-        stack = Stack(Table="existing", TableName="Tutorial")
+        stack = Stack(ExistingTables="users", TableName="Tutorial")
         tables = list(stack.of_type("AWS::DynamoDB::Table"))
         self.assertEqual(tables, ["UserEmailsTable", "UserIdempotencyKeysTable"])
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["TABLE_NAME"], "Tutorial")
+
+    def test_one_parameter_is_the_way_out_after_a_first_deployment_that_failed(self):
+        """It leaves the retained tables behind, and the next one would make them again."""
+        stack = Stack(ExistingTables="all")
+        for name, table in stack.of_type("AWS::DynamoDB::Table").items():
+            self.assertEqual(table["DeletionPolicy"], "Delete", name)
+            self.assertNotIn("TableName", table["Properties"], name)
+        way_out = "ExistingTables=all"
+        self.assertIn("already exists", TEMPLATE["Parameters"]["ExistingTables"]["Description"])
+        deploying = (ROOT / "README.md").read_text().split("\n## Deploying")[1]
+        deploying, after = deploying.split("\n### Who may call")
+        for place in [deploying, (ROOT / "samconfig.toml").read_text()]:
+            self.assertIn(way_out, place)
+        self.assertIn(way_out, after.split("### Back to nothing")[1])
 
     def test_the_function_is_as_the_parameters_say(self):
         function = Stack().properties("UserFunction")
@@ -701,6 +751,90 @@ class Operation(unittest.TestCase):
                 self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
                 # By default a percentile of few requests counts too.
                 self.assertNotIn("EvaluateLowSampleCountPercentile", alarm, name)
+
+    def test_every_metrics_insights_query_is_in_its_grammar(self):
+        for stack in [Stack(AlarmTopicArn=TOPIC), Stack(UniqueEmails="off")]:
+            for query in queries(stack.resources):
+                self.assertIsNotNone(METRICS_INSIGHTS.fullmatch(query), query)
+
+    def test_a_metrics_insights_query_outside_its_grammar_is_found(self):
+        select = """SELECT SUM(Errors) FROM SCHEMA("AWS/DynamoDB", Operation, TableName)"""
+        right = [select, f"{select} WHERE TableName = 'a' AND Operation != 'b' GROUP BY TableName"]
+        wrong = [f"{select} WHERE TableName = 'a' OR TableName = 'b'", f"{select} WHERE TableName IN ('a')"]
+        dashboard = json.dumps({"widgets": [{"metrics": [[{"expression": wrong[0]}]]}]})
+        self.assertEqual(list(queries({"Body": [dashboard]})), wrong[:1])
+        for query in right:
+            self.assertIsNotNone(METRICS_INSIGHTS.fullmatch(query), query)
+        for query in wrong:
+            self.assertIsNone(METRICS_INSIGHTS.fullmatch(query), query)
+
+    def test_the_alarms_of_the_tables_sum_the_metrics_of_each_table(self):
+        tables = {
+            "Users": {"GetItem", "Scan", "TransactWriteItems"},
+            "Emails": {"GetItem", "TransactWriteItems"},
+            "{UserIdempotencyKeysTable}": {"TransactWriteItems"},
+        }
+        stack = Stack(TableName="Users", EmailsTableName="Emails")
+
+        def metrics(alarm):
+            expression, *metrics = stack.properties(alarm)["Metrics"]
+            self.assertEqual(expression["Expression"], "SUM(FILL(METRICS(), 0))")
+            # One series is what the alarm is about: https://docs.aws.amazon.com/AmazonCloudWatch/
+            # latest/APIReference/API_MetricDataQuery.html
+            self.assertTrue(expression["ReturnData"])
+            self.assertEqual(len({metric["Id"] for metric in metrics}), len(metrics))
+            for metric in metrics:
+                self.assertIs(metric["ReturnData"], False)
+                statistic = metric["MetricStat"]
+                self.assertEqual((statistic["Stat"], statistic["Period"]), ("Sum", 60))
+                metric = statistic["Metric"]
+                self.assertEqual(metric["Namespace"], "AWS/DynamoDB")
+                dimensions = {item["Name"]: item["Value"] for item in metric["Dimensions"]}
+                yield metric["MetricName"], dimensions
+
+        # The dimensions of each are in https://docs.aws.amazon.com/amazondynamodb/latest/
+        # developerguide/metrics-dimensions.html
+        throttles = list(metrics("TableThrottlesAlarm"))
+        expected = [
+            (name, {"TableName": table})
+            for table in tables
+            for name in ["ReadThrottleEvents", "WriteThrottleEvents"]
+        ]
+        self.assertCountEqual(throttles, expected)
+        errors = list(metrics("TableErrorsAlarm"))
+        expected = [
+            ("SystemErrors", {"TableName": table, "Operation": operation})
+            for table, operations in tables.items()
+            for operation in operations
+        ]
+        self.assertCountEqual(errors, expected)
+
+    def test_the_errors_of_every_call_of_the_service_are_watched(self):
+        code = calling_code()
+        operations = {"GetItem", "Query", "Scan", "TransactGetItems", "TransactWriteItems"}
+        operations |= {"DeleteItem", "UpdateItem", "PutItem", "BatchGetItem", "BatchWriteItem"}
+        made = {it for it in operations if f".{re.sub('(?<!^)(?=[A-Z])', '_', it).lower()}()" in code}
+        # `claim-emails` and the local machine make these, and not the function.
+        made -= {"BatchGetItem", "PutItem"}
+        watched = json.dumps(Stack().properties("TableErrorsAlarm"))
+        for operation in operations:
+            self.assertEqual(f'"{operation}"' in watched, operation in made, operation)
+
+    def test_the_readme_has_the_price_of_the_alarms(self):
+        """USD 0.10 a month for each metric that an alarm looks at: https://aws.amazon.com/cloudwatch/pricing/"""
+
+        def price(**parameters):
+            alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm").values()
+            metrics = [
+                metric
+                for alarm in alarms
+                for metric in alarm["Properties"].get("Metrics", [{}])
+                if "Expression" not in metric
+            ]
+            return f"USD {len(metrics) / 10:.2f}"
+
+        readme = (ROOT / "README.md").read_text()
+        self.assertEqual(re.findall(r"(USD [0-9.]+)\sa\smonth\sfor\sits\salarms", readme), [price()])
 
     def test_the_dashboard_is_json(self):
         body = json.loads(Stack().properties("Dashboard")["DashboardBody"])
