@@ -410,6 +410,12 @@ class Authorization(unittest.TestCase):
 
 
 class Integration(unittest.TestCase):
+    def test_an_update_leaves_nothing_of_the_document_before(self):
+        """By default CloudFormation merges the new document into the API: paths that are gone, and the
+        resource policy of another AuthMode, would stay."""
+        for mode, parameters in MODES.items():
+            self.assertEqual(Stack(**parameters).properties("UserRequestApi").get("Mode"), "overwrite", mode)
+
     def test_every_operation_runs_the_alias_and_an_unknown_path_runs_nothing(self):
         for mode, docs in itertools.product(MODES, ["hidden", "public"]):
             for path, method, operation in Stack(**MODES[mode], DocsPage=docs).operations:
