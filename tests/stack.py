@@ -219,6 +219,9 @@ class Stack:
     def authorization(self, operation):
         """What the method that API Gateway makes of the operation asks of a caller: NONE, AWS_IAM, or
         the scopes of a token, one of which is enough."""
+        if "security" in self.document:
+            # API Gateway applies it to operations that state none, and to some that state `[]`.
+            raise Refused("security at the root of the document")
         schemes = self.document["components"]["securitySchemes"]
         asked = []
         for requirement in operation.get("security", []):
@@ -321,6 +324,13 @@ class Authorization(unittest.TestCase):
                         stack = Stack(change_document=lose, **parameters)
                         with self.assertRaises(AssertionError):
                             check_authorization(self, stack, mode)
+
+    def test_security_at_the_root_of_the_document_is_found(self):
+        def add(document):
+            document["security"] = [{"write": []}]
+
+        with self.assertRaises(Refused):
+            check_authorization(self, Stack(change_document=add), "IAM")
 
     def test_a_typing_error_in_a_mode_is_refused(self):
         for mode in ["iam", "Iam", "IAM ", "None", "none", "", "NONE,IAM", "COGNITO\n", "*"]:

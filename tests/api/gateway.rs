@@ -34,8 +34,11 @@ fn is_for_users(path: &str) -> bool {
     ["/users", "/users/{userId}"].contains(&path)
 }
 
+/// API Gateway applies `security` at the root to operations that state none, and takes
+/// `security: []` for none.
 #[test]
-fn every_operation_says_who_may_call_it() {
+fn every_operation_says_who_may_call_it_and_the_root_does_not() {
+    assert!(DOCUMENT["security"].is_null());
     for ((path, method), operation) in operations() {
         let expected = match method {
             "options" => json!([]),
