@@ -6,6 +6,7 @@ Run with a Python that has aws-sam-translator: `python tests/stack.py`.
 
 import contextlib
 import copy
+import fnmatch
 import functools
 import itertools
 import json
@@ -14,6 +15,7 @@ import os
 import re
 import tomllib
 import unittest
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from unittest import mock
 
@@ -249,6 +251,42 @@ class Stack:
             raise Refused(f"it is not known which of these holds: {asked}")
         return asked[0] if asked else "NONE"
 
+    def gateway_answer(self, method, path, address, signed):
+        """The status that API Gateway answers itself, or None where the service does. A signature is that
+        of a caller of the account who may execute-api:Invoke.
+
+        The policy alone decides where a method asks for no signature, and a signature counts for nothing
+        there; otherwise a caller needs to be allowed by either:
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
+        """
+        item = self.document["paths"][path]
+        operation = item.get(method.lower(), item.get("x-amazon-apigateway-any-method"))
+        authorization = self.authorization(operation)
+        if authorization == "AWS_IAM" and not signed:
+            return 401
+        policy = self.document.get("x-amazon-apigateway-policy")
+        if authorization == "NONE" and policy and not is_allowed(policy, method, path, address):
+            return 403
+        integration = operation["x-amazon-apigateway-integration"]
+        if integration["type"] == "aws_proxy":
+            return None
+        return 204 if method == "OPTIONS" and path not in OPEN else 404
+
+
+def is_allowed(policy, method, path, address):
+    """Whether the resource policy allows anyone at the address the request."""
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Allow" and statement["Principal"] == "*", statement
+        resources = statement["Resource"]
+        resources = [resources] if isinstance(resources, str) else resources
+        asked = f"execute-api:/prod/{method}{path}"
+        if any(fnmatch.fnmatchcase(asked, resource) for resource in resources):
+            ranges = statement.get("Condition", {"IpAddress": {"aws:SourceIp": ["0.0.0.0/0"]}})
+            (ranges,) = ranges["IpAddress"].values()
+            if any(ip_address(address) in ip_network(network) for network in ranges):
+                return True
+    return False
+
 
 def include(value, change_document):
     """Every AWS::Include replaced with its file, which is the first that CloudFormation does."""
@@ -409,6 +447,45 @@ class Authorization(unittest.TestCase):
         self.assertEqual(others, [reads, preflight])
         page_paths = ["execute-api:/*/GET/docs*", "execute-api:/*/GET/openapi.json"]
         self.assertEqual(page, anyone | {"Sid": "Page", "Resource": page_paths})
+
+    def test_the_readme_says_what_none_answers_to_whom(self):
+        stack = Stack(**MODES["NONE"])
+        listed, other = RANGES.split("/")[0], "192.0.2.1"
+        # (what is asked for, signed, from where) and the answer; None is the service's own.
+        methods = {"GET": "read", "HEAD": "read", "POST": "write", "DELETE": "write"}
+        requests = {
+            "read": ["/users", "/users/{userId}"],
+            "write": ["/users", "/users/{userId}"],
+            "read elsewhere": ["/", "/{proxy+}", "/users/{userId}/{proxy+}", "/docs"],
+            "write elsewhere": ["/", "/{proxy+}", "/users/{userId}/{proxy+}", "/docs"],
+        }
+        answers = {}
+        for signed, address in itertools.product([False, True], [listed, other]):
+            for asked, paths in requests.items():
+                found = {
+                    str(stack.gateway_answer(method, path, address, signed) or "the service's")
+                    for method, kind in methods.items()
+                    if kind == asked.split()[0]
+                    for path in paths
+                }
+                answers[asked, signed, address] = " or ".join(found)
+        for path in [path for paths in requests.values() for path in paths]:
+            self.assertIn(stack.gateway_answer("OPTIONS", path, other, False), [None, 204, 404], path)
+        readme = (ROOT / "README.md").read_text()
+        [table] = re.findall(r"^\| in `NONE`.*\n\| [- |]*\n((?:\|.*\n)+)", readme, re.MULTILINE)
+        rows = {
+            asked.strip(): [cell.strip() for cell in cells]
+            for asked, *cells in (row.strip("|").split("|") for row in table.splitlines())
+        }
+        columns = [(False, listed), (True, listed), (False, other), (True, other)]
+        expected = {asked: [answers[asked, *column] for column in columns] for asked in requests}
+        names = {
+            "read": "`GET`, `HEAD` of users",
+            "write": "another method of users",
+            "read elsewhere": "`GET`, `HEAD` of another path",
+            "write elsewhere": "another method of another path",
+        }
+        self.assertEqual(rows, {names[asked]: cells for asked, cells in expected.items()})
 
     def test_a_changed_parameter_reaches_the_stage(self):
         with mock.patch("time.time", return_value=1):
