@@ -176,7 +176,7 @@ pub fn problem_of(
     }
 
     let body = Problem {
-        title: status.canonical_reason().unwrap_or_default(),
+        title: reason_phrase(status),
         status: status.as_u16(),
         code,
         detail,
@@ -185,6 +185,16 @@ pub fn problem_of(
         errors,
     };
     json(status, "application/problem+json", &body)
+}
+
+/// The reason phrase of RFC 9110 section 15. The crate `http` has that of RFC 7231 for two
+/// statuses.
+fn reason_phrase(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+        status => status.canonical_reason().unwrap_or_default(),
+    }
 }
 
 /// What every answer to `request` has, whatever it says.

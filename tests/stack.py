@@ -504,12 +504,23 @@ class Integration(unittest.TestCase):
             self.assertEqual(Stack(**parameters).properties("UserRequestApi").get("Mode"), "overwrite", mode)
 
     def test_every_operation_runs_the_alias_and_an_unknown_path_runs_nothing(self):
-        for mode, docs in itertools.product(MODES, ["hidden", "public"]):
-            for path, method, operation in Stack(**MODES[mode], DocsPage=docs).operations:
-                with self.subTest(f"{mode}, {docs}: {method} {path}"):
+        for mode, docs, origins in itertools.product(MODES, ["hidden", "public"], ["", "*"]):
+            stack = Stack(**MODES[mode], DocsPage=docs, AllowedOrigins=origins)
+            for path, method, operation in stack.operations:
+                with self.subTest(f"{mode}, {docs}, {origins}: {method} {path}"):
                     integration = operation["x-amazon-apigateway-integration"]
+                    mocked = None
                     if path in OPEN and not (path in PAGE and docs == "public"):
-                        expected = {"type": "mock", "passthroughBehavior": "never"}
+                        mocked = 404
+                    elif method == "options" and not origins:
+                        mocked = 204
+                    if mocked:
+                        self.assertEqual(integration["type"], "mock")
+                        status = json.loads(integration["requestTemplates"]["application/json"])
+                        self.assertEqual(status, {"statusCode": mocked})
+                        fields = integration["responses"]["default"]["responseParameters"]
+                        shared = "method.response.header.Access-Control-Allow-Origin" in fields
+                        self.assertEqual(shared, bool(origins))
                     else:
                         expected = {
                             "type": "aws_proxy",
@@ -517,7 +528,7 @@ class Integration(unittest.TestCase):
                             "uri": f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/"
                             "{UserFunctionAliaslive}/invocations",
                         }
-                    self.assertEqual(integration, expected)
+                        self.assertEqual(integration, expected)
 
     def test_the_alias_may_be_called_by_the_stage_that_serves_and_for_what_it_serves(self):
         for docs, paths in [("hidden", ["users*"]), ("public", ["docs*", "openapi.json", "users*"])]:
