@@ -173,6 +173,9 @@ class Stack:
                 return any(self.resolve(item) for item in argument)
             case "Fn::Not":
                 return not self.resolve(argument[0])
+            case "Fn::Join":
+                separator, parts = argument
+                return separator.join(map(str, self.resolve(parts)))
             case "Fn::Split":
                 separator, text = self.resolve(argument)
                 return text.split(separator)
@@ -385,11 +388,15 @@ class Authorization(unittest.TestCase):
             "203.0.113.0/24, 198.51.100.7/32",
             "203.0.113.0",
             "203.0.113.0/33",
+            "0.0.0.0/1,128.0.0.0/1",
+            "203.0.113.0/24,10.0.0.0/7",
             "everyone",
             ",",
         ]:
             with self.subTest(ranges), self.assertRaises(Refused):
                 Stack(AuthMode="NONE", AllowedSourceRanges=ranges)
+        for ranges in ["10.0.0.0/8", "203.0.113.0/24,198.51.100.7/32,10.0.0.0/9"]:
+            Stack(AuthMode="NONE", AllowedSourceRanges=ranges)
 
     def test_tokens_need_a_pool(self):
         for pool in ["", "*", "my-pool", POOL + ",*"]:
@@ -720,13 +727,51 @@ class Operation(unittest.TestCase):
         self.assertEqual(stage["DeploymentId"], f"{{{deployment}}}")
         self.assertEqual(stage["StageName"], "prod")
         self.assertEqual(stage["DocumentationVersion"], "{UserRequestDocumentation}")
-        self.assertTrue(stage["TracingEnabled"])
-        documentation = stack.properties("UserRequestDocumentation")
-        self.assertEqual(documentation["DocumentationVersion"], stack.document["info"]["version"])
-        self.assertEqual(stack.properties("UserRequestApi")["Name"], stack.document["info"]["title"])
         (settings,) = stage["MethodSettings"]
         self.assertEqual((settings["ThrottlingRateLimit"], settings["LoggingLevel"]), (100, "OFF"))
         self.assertIs(settings["DataTraceEnabled"], False)
+
+    def test_each_deployment_publishes_the_documentation_of_its_document(self):
+        """What is published under a version stays as it is."""
+        stack = Stack()
+        (deployment,) = stack.of_type("AWS::ApiGateway::Deployment")
+        documentation = stack.properties("UserRequestDocumentation")
+        version = stack.document["info"]["version"]
+        self.assertEqual(documentation["DocumentationVersion"], f"{version}-{{{deployment}}}")
+
+    def test_the_name_of_the_api_is_the_stacks_own_and_alarms_and_dashboard_know_it_by_that(self):
+        """CloudWatch knows a REST API by its name, and adds up those of all APIs that have it."""
+        for parameters, name in [({}, "users-UserRequestAPI"), ({"ApiName": "Others"}, "Others")]:
+            stack = Stack(**parameters)
+            self.assertEqual(stack.properties("UserRequestApi")["Name"], name)
+            self.assertEqual(stack.document["info"]["title"], "UserRequestAPI")
+            names = []
+            for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+                dimensions = alarm["Properties"].get("Dimensions", [])
+                names += [it["Value"] for it in dimensions if it["Name"] == "ApiName"]
+            self.assertEqual(names, [name] * 2)
+            body = json.loads(stack.properties("Dashboard")["DashboardBody"])
+            metrics = [metric for it in body["widgets"] for metric in it["properties"].get("metrics", [])]
+            names = [metric[metric.index("ApiName") + 1] for metric in metrics if "ApiName" in metric]
+            self.assertEqual(names, [name] * 2)
+        for name in ["a" * 101, "a'b", 'a"b', "a/b"]:
+            with self.assertRaises(Refused):
+                Stack(ApiName=name)
+
+    def test_the_stage_is_traced_only_where_that_is_asked_for(self):
+        """A segment of the stage holds the URL, with a userId or an email in it, and the address of the
+        client."""
+        traced = {
+            tracing: Stack(StageTracing=tracing).properties("UserRequestStage")["TracingEnabled"]
+            for tracing in ["off", "on"]
+        }
+        self.assertEqual(traced, {"off": False, "on": True})
+        self.assertEqual(TEMPLATE["Parameters"]["StageTracing"]["Default"], "off")
+        for name, stage in Stack(StageTracing="on").of_type("AWS::ApiGateway::Stage").items():
+            if name != "UserRequestStage":
+                self.assertFalse(stage["Properties"].get("TracingEnabled"), name)
+        # Those of the function hold no URL.
+        self.assertEqual(Stack().properties("UserFunction")["TracingConfig"], {"Mode": "Active"})
 
     def test_the_stage_that_sam_makes_lets_nothing_through(self):
         stages = Stack().of_type("AWS::ApiGateway::Stage")
@@ -763,6 +808,14 @@ class Operation(unittest.TestCase):
         self.assertEqual(set(groups), {"UserFunctionLogs", "UserRequestLogs"})
         for name, group in groups.items():
             self.assertEqual(group["Properties"]["RetentionInDays"], 7, name)
+
+    def test_logs_outlive_the_stack_for_as_long_as_they_are_kept(self):
+        for name, group in Stack().of_type("AWS::Logs::LogGroup").items():
+            # One of a creation that is rolled back holds nothing.
+            self.assertEqual(group["DeletionPolicy"], "RetainExceptOnCreate", name)
+            self.assertEqual(group["UpdateReplacePolicy"], "Retain", name)
+            # CloudFormation names it, and so another stack makes its own.
+            self.assertNotIn("LogGroupName", group["Properties"], name)
 
     def test_the_table_outlives_the_stack_and_a_mistake(self):
         table = Stack().resources["UserTable"]
@@ -848,7 +901,7 @@ class Operation(unittest.TestCase):
         names |= {"FunctionThrottlesAlarm", "TableErrorsAlarm", "TableThrottlesAlarm"}
         for parameters, actions in [({"AlarmTopicArn": TOPIC}, [TOPIC]), ({}, [])]:
             alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm")
-            self.assertEqual(set(alarms), names)
+            self.assertEqual(set(alarms), names | {"RefusalsAlarm"} if actions else names)
             for name, alarm in alarms.items():
                 alarm = alarm["Properties"]
                 self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (actions, actions), name)
@@ -939,6 +992,37 @@ class Operation(unittest.TestCase):
 
         readme = (ROOT / "README.md").read_text()
         self.assertEqual(re.findall(r"(USD [0-9.]+)\sa\smonth\sfor\sits\salarms", readme), [price()])
+
+    def test_an_alarm_counts_refusals_where_there_is_a_topic(self):
+        filters = Stack().of_type("AWS::Logs::MetricFilter")
+        self.assertEqual(filters, {})
+        stack = Stack(AlarmTopicArn=TOPIC, RefusalsAlarmCount=7)
+        alarm = stack.properties("RefusalsAlarm")
+        self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Sum", 7))
+        filters = stack.of_type("AWS::Logs::MetricFilter")
+        patterns = {}
+        for it in filters.values():
+            it = it["Properties"]
+            (transformation,) = it["MetricTransformations"]
+            counted = (transformation["MetricNamespace"], transformation["MetricName"])
+            self.assertEqual(counted, (alarm["Namespace"], alarm["MetricName"]))
+            # Another stack of the account has another.
+            self.assertIn("users", alarm["MetricName"])
+            self.assertEqual(transformation["MetricValue"], "1")
+            patterns[it["LogGroupName"]] = it["FilterPattern"]
+        # The access log has the refusals of the gateway and of the service; the service's log alone
+        # knows that a 404 hides another's user. Nothing is counted twice.
+        errors = (ROOT / "src/error.rs").read_text()
+        [cause] = re.findall(r'Self::UserHidden => Some\("(.*)"\)', errors)
+        self.assertEqual(
+            patterns,
+            {
+                "{UserRequestLogs}": '{ ($.status = "401") || ($.status = "403") }',
+                "{UserFunctionLogs}": f'{{ $.cause = "{cause}" }}',
+            },
+        )
+        logged = json.loads(stack.properties("UserRequestStage")["AccessLogSetting"]["Format"])
+        self.assertEqual(logged["status"], "$context.status")
 
     def test_the_dashboard_is_json(self):
         body = json.loads(Stack().properties("Dashboard")["DashboardBody"])
