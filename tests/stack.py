@@ -1,7 +1,7 @@
 """template.yaml and openapi.yaml, expanded as CloudFormation does it for each choice of parameters:
 who may call what, what runs, and what it may do.
 
-Run with a Python that has aws-sam-translator: `python tests/stack.py`.
+Run with a Python that has aws-sam-cli: `python tests/stack.py`.
 """
 
 import contextlib
@@ -13,6 +13,10 @@ import json
 import logging
 import os
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import tomllib
 import unittest
 from ipaddress import ip_address, ip_network
@@ -1056,6 +1060,72 @@ class Operation(unittest.TestCase):
         self.assertEqual(len(stacks), 3)
         self.assertEqual(len(set.union(*stacks.values())), 9)
         self.assertEqual(stack.parameters["GatewayLogsRole"], "existing")
+
+
+class Build(unittest.TestCase):
+    """`sam build` in a copy of the project, with a builder in the place of cargo-lambda that compiles
+    nothing. What of the project tells whether the cache is valid is SAM's own affair."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.project = Path(scratch.name) / "project"
+        self.project.mkdir()
+        for name in ["Cargo.lock", "Cargo.toml", "openapi.cognito.yaml", "openapi.yaml"]:
+            shutil.copy(ROOT / name, self.project)
+        for name in ["samconfig.toml", "template.yaml"]:
+            shutil.copy(ROOT / name, self.project)
+        for name in ["lambda", "src"]:
+            shutil.copytree(ROOT / name, self.project / name, symlinks=True)
+        builder = Path(scratch.name) / "bin" / "cargo-lambda"
+        builder.parent.mkdir()
+        # It leaves something new at each run, as a compiler does.
+        builder.write_text(
+            "#!/bin/sh\nset -e\ntarget=$(cargo metadata --offline --no-deps --format-version 1 | "
+            """sed 's/.*"target_directory":"\\([^"]*\\)".*/\\1/')\n"""
+            'mkdir -p "$target/lambda/lambda"\ndate +%s%N >"$target/lambda/lambda/bootstrap"\n'
+        )
+        builder.chmod(0o755)
+        self.environment = os.environ | {
+            "AWS_DEFAULT_REGION": REGION,
+            "PATH": f"{builder.parent}:{os.environ['PATH']}",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        self.environment.pop("CARGO_TARGET_DIR", None)
+
+    def build(self):
+        """Builds, and returns whether that used the cache."""
+        command = [sys.executable, "-m", "samcli", "build"]
+        built = subprocess.run(
+            command, cwd=self.project, env=self.environment, capture_output=True, text=True
+        )
+        self.assertEqual(built.returncode, 0, built.stderr)
+        self.assertTrue((self.project / ".aws-sam/build/UserFunction/bootstrap").is_file())
+        self.assertTrue((self.project / "target/lambda/lambda/bootstrap").is_file())
+        return "Valid cache found" in built.stderr
+
+    def test_a_second_build_of_the_same_code_uses_the_cache_whatever_was_compiled(self):
+        self.assertFalse(self.build())
+        (self.project / "target/debug").mkdir()
+        (self.project / "target/debug/user-service").write_text("of a cargo build between them")
+        (self.project / ".git").mkdir()
+        (self.project / ".git/index").write_text("of a git status between them")
+        self.assertTrue(self.build())
+
+    def test_what_is_built_needs_nothing_beside_the_folder_of_the_build(self):
+        """Cargo builds nothing where it does not find the file of a target that has no path."""
+        manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+        for target in [*manifest.get("test", []), *manifest.get("bench", []), *manifest.get("example", [])]:
+            self.assertIn("path", target)
+        self.assertNotIn("build", manifest["package"])
+
+    def test_a_build_of_changed_code_or_of_other_dependencies_is_a_new_one(self):
+        self.assertFalse(self.build())
+        for name in ["src/store/table.rs", "Cargo.toml", "Cargo.lock", "openapi.yaml"]:
+            with (self.project / name).open("a") as file:
+                file.write("\n")
+            self.assertFalse(self.build(), name)
+        self.assertTrue(self.build())
 
 
 if __name__ == "__main__":
