@@ -730,7 +730,6 @@ class Operation(unittest.TestCase):
         (deployment,) = stack.of_type("AWS::ApiGateway::Deployment")
         self.assertEqual(stage["DeploymentId"], f"{{{deployment}}}")
         self.assertEqual(stage["StageName"], "prod")
-        self.assertEqual(stage["DocumentationVersion"], "{UserRequestDocumentation}")
         (settings,) = stage["MethodSettings"]
         self.assertEqual((settings["ThrottlingRateLimit"], settings["LoggingLevel"]), (100, "OFF"))
         self.assertIs(settings["DataTraceEnabled"], False)
@@ -742,6 +741,11 @@ class Operation(unittest.TestCase):
         documentation = stack.properties("UserRequestDocumentation")
         version = stack.document["info"]["version"]
         self.assertEqual(documentation["DocumentationVersion"], f"{version}-{{{deployment}}}")
+        # What Ref makes of the resource is documented nowhere.
+        stage = stack.resources["UserRequestStage"]
+        published = stage["Properties"]["DocumentationVersion"]
+        self.assertEqual(published, documentation["DocumentationVersion"])
+        self.assertIn("UserRequestDocumentation", stage["DependsOn"])
 
     def test_the_name_of_the_api_is_the_stacks_own_and_alarms_and_dashboard_know_it_by_that(self):
         """CloudWatch knows a REST API by its name, and adds up those of all APIs that have it."""
