@@ -101,7 +101,7 @@ impl Api {
         answer
     }
 
-    /// Leaves in `known` who called, as far as that was found out.
+    /// Sets `known` to the caller as soon as the caller is known.
     async fn act(
         &self,
         request: &Request,

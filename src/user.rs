@@ -247,7 +247,7 @@ impl User {
     pub fn version(&self) -> Version {
         match self.0.get("version") {
             Some(AttributeValue::N(number)) => Version::read(number),
-            _ => Version::NONE,
+            Some(_) | None => Version::NONE,
         }
     }
 

@@ -37,8 +37,9 @@ const TIME_TO_SAY_SO: Duration = Duration::from_millis(200);
 
 /// Runs the user service on this machine, over an embedded DynamoDB.
 ///
-/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB there instead
-/// (DynamoDB Local, LocalStack, AWS), with your AWS configuration.
+/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB at that URL
+/// (DynamoDB Local, LocalStack, AWS): on this machine with the environment alone, elsewhere
+/// with your AWS configuration.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -281,9 +282,9 @@ fn endpoint() -> Option<Endpoint> {
     Endpoint::configured(|name| env::var(name).ok())
 }
 
-/// The origins whose pages may call the service. By default those of this machine, where
-/// front ends are made; none where the DynamoDB is elsewhere, for whose data that is, a page
-/// that happens to be open in the browser is not to ask for.
+/// The origins whose pages may call the service. The default is every origin of this machine,
+/// for front ends in development. Where the DynamoDB is elsewhere, the default is none: a page
+/// that is open by chance must not reach those users.
 fn allowed_origins() -> Result<AllowedOrigins, String> {
     match env::var("ALLOWED_ORIGINS") {
         Ok(origins) => {

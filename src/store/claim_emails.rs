@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, KeysAndAttributes, ReturnValuesOnConditionCheckFailure::AllOld,
     builders::TransactWriteItemBuilder,
 };
-use serde_dynamo::Item;
 
 use super::{
     RETRIEVE, SAVE, UserStore,
@@ -231,7 +230,7 @@ impl UserStore {
                     [Some(Some(changed)), ..] => user = super::user(changed.clone()),
                     [Some(None), ..] => return Ok(Claimed::Nothing),
                     [_, Some(Some(claim))] => {
-                        let owner = User::from(Item::from(claim.clone()));
+                        let owner = super::user(claim.clone());
                         return Ok(if owner.user_id() == user.user_id() {
                             Claimed::Before
                         } else {

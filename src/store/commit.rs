@@ -48,7 +48,7 @@ impl Write<'_> {
     }
 }
 
-/// Why a write was not made. Nothing of it was.
+/// Why a write was not made. Nothing of it is stored.
 pub(super) enum Refusal {
     /// The user is not as it was read, or another writer is at work on it.
     Overtaken,
@@ -61,13 +61,13 @@ pub(super) enum Refusal {
     },
     /// The key of the creation is on record.
     Recorded(Record),
-    /// It is the other way round with the address that the user leaves.
+    /// The claim on the address that the user leaves is held as this says, not as was assumed.
     Holding(Holding),
     /// DynamoDB did not do it.
     Failure(Error),
 }
 
-/// An action of a transaction, and what it means where its condition does not hold.
+/// What an action of the transaction writes, to read its failed condition by.
 enum Part {
     User,
     Record,
@@ -123,12 +123,10 @@ impl UserStore {
         let Some(emails) = &self.tables.emails else {
             return parts;
         };
-        let email = |user| EmailKey::of_user(user);
-        let (old, new) = (
-            write.before().and_then(email),
-            write.after().and_then(email),
-        );
-        // Each write that gave a version has claimed, while addresses are each one user's.
+        let old = write.before().and_then(EmailKey::of_user);
+        let new = write.after().and_then(EmailKey::of_user);
+        // A write that gives a version also claims the address. A user written while addresses were
+        // shared has no claim until `claim-emails` runs or the address changes.
         let has_claim = write
             .before()
             .is_some_and(|user| user.version() != Version::NONE);

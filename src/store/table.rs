@@ -74,7 +74,7 @@ impl UserStore {
                     Some(GetItemError::ResourceNotFoundException(_)) => {
                         format!("there is no table {table}; make it, or name another")
                     }
-                    _ => reason(&format!("the table {table} cannot be read"), &error),
+                    Some(_) | None => reason(&format!("the table {table} cannot be read"), &error),
                 });
             }
         }
@@ -197,7 +197,7 @@ where
     };
     match error.code() {
         Some(code) if code != UNKNOWN_OPERATION && response.status().is_client_error() => Ok(()),
-        _ => Err(format!(
+        Some(_) | None => Err(format!(
             "it has no {operation}, which the service needs; use another, such as DynamoDB Local"
         )),
     }
@@ -213,6 +213,6 @@ where
 {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{what}: {code}: {message}"),
-        _ => chain(what, error),
+        (None, _) | (Some(_), None) => chain(what, error),
     }
 }

@@ -14,8 +14,8 @@ enum Effect {
     Space,
     /// It chooses a form of the character before it: Japanese names need these, and emoji.
     Selects,
-    /// It joins or parts the characters around it: Persian, Sinhala and others need these,
-    /// Mongolian, and emoji.
+    /// It joins or separates the characters around it. Persian, Sinhala, Mongolian and emoji
+    /// need these.
     Joins,
     /// It shows as nothing, or reorders what is around it.
     Hides,
@@ -41,9 +41,9 @@ impl Effect {
 /// Unicode's Default_Ignorable_Code_Point
 /// (<https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point>).
 ///
-/// A variation selector may follow a character that shows. A joiner may follow one that shows
-/// and is not ASCII, with its selector or not, where another follows that shows; after a
-/// virama it changes how that shows, and so may stand at the end of a word.
+/// A variation selector may follow a character that shows. A joiner may stand between two
+/// characters that show, if the first is not ASCII or has a variation selector. After a virama
+/// a joiner may also end a word, because it changes how the virama shows.
 pub(super) fn is_all_visible(text: &str) -> bool {
     let mut before = None;
     let mut characters = text.chars().peekable();
