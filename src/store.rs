@@ -41,7 +41,7 @@ pub use self::claim_emails::{Claim, Claimed};
 use self::{
     call::{Attempts, in_time, no_condition},
     claim::Holding,
-    commit::{Refusal, Write},
+    commit::{Compared, Refusal, Write},
     pauses::Pauses,
 };
 use crate::{
@@ -219,7 +219,11 @@ impl UserStore {
         if_match: &IfMatch,
         clock: impl Fn() -> Timestamp,
     ) -> Result<User, Error> {
-        let changed = self.write(user_id, SAVE, |before| {
+        let compared = match if_match {
+            IfMatch::Any => Compared::Known,
+            IfMatch::OneOf(_) => Compared::All,
+        };
+        let changed = self.write(user_id, compared, SAVE, |before| {
             if_match.check(before)?;
             change.apply(before, clock()).map(Some)
         });
@@ -231,7 +235,7 @@ impl UserStore {
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
     pub async fn delete(&self, user_id: &UserId, if_match: &IfMatch) -> Result<(), Error> {
-        let deleted = self.write(user_id, DELETE, |before| {
+        let deleted = self.write(user_id, Compared::All, DELETE, |before| {
             if_match.check(before)?;
             Ok(None)
         });
@@ -243,6 +247,7 @@ impl UserStore {
     async fn write(
         &self,
         user_id: &UserId,
+        compared: Compared,
         message: &'static str,
         decide: impl Fn(&User) -> Result<Option<User>, Error>,
     ) -> Result<Option<User>, Error> {
@@ -253,7 +258,7 @@ impl UserStore {
             let before = before.map_err(|error| error.told_as(message))?;
             let after = decide(&before)?;
             let write = match &after {
-                Some(after) => Write::Change(&before, after),
+                Some(after) => Write::Change(&before, after, compared),
                 None => Write::Delete(&before),
             };
             match self.commit(write, holding, message).await {

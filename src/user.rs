@@ -280,6 +280,12 @@ impl User {
             .map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Those of its attributes that the service knows.
+    pub fn known(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
+        let known = ATTRIBUTES.iter();
+        known.filter_map(|name| Some((*name, self.attribute(name)?)))
+    }
+
     /// The names of the attributes that the service knows and this user has not.
     pub fn absent(&self) -> impl Iterator<Item = &'static str> {
         let known = ATTRIBUTES.iter().copied();

@@ -3,7 +3,8 @@
 //! neither is ever there without the other.
 //!
 //! Users from before have no claim, and no `version` either: their next write claims
-//! for them.
+//! for them. An item to which another client has given a `version` gets its claim from
+//! `claim-emails`, or when its address changes.
 
 use aws_sdk_dynamodb::types::{
     ConditionCheck, Delete, Put,

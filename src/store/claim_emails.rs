@@ -35,7 +35,9 @@ impl Claim {
     fn read(item: HashMap<String, AttributeValue>) -> Option<Self> {
         let item = user(item);
         let email = item.text("email")?.to_owned();
-        let user_id = item.user_id().to_owned();
+        // Another client's item may name nobody: it is no claim.
+        let user_id = item.text("userId").filter(|user_id| !user_id.is_empty());
+        let user_id = user_id?.to_owned();
         Some(Self { email, user_id })
     }
 

@@ -54,11 +54,17 @@ impl Pauses {
         let (least, most) = LONGEST_PAUSE;
         let longest = (round * LONGEST_PAUSE_IN_ROUNDS).clamp(least, most);
         let longest = round.saturating_mul(1 << self.rounds.min(16)).min(longest);
-        let until = Instant::now() + longest.mul_f64(fastrand::f64());
-        if self.deadline <= until {
+        let now = Instant::now();
+        // The last round ends at the deadline.
+        let Some(latest) = self
+            .deadline
+            .checked_sub(round)
+            .filter(|latest| *latest > now)
+        else {
             return false;
-        }
-        tokio::time::sleep_until(until).await;
+        };
+        let until = now + longest.mul_f64(fastrand::f64());
+        tokio::time::sleep_until(until.min(latest)).await;
         self.round_began = Instant::now();
         true
     }

@@ -167,7 +167,7 @@ async fn cargo_run_serves_the_tutorials_user_and_says_where() {
         "{greeting}"
     );
     assert!(
-        greeting.contains(&format!("curl -i http://{address}/users -H ")),
+        greeting.contains(&format!("curl -i 'http://{address}/users' -H ")),
         "{greeting}"
     );
 }
@@ -972,17 +972,29 @@ async fn claims_are_made_in_a_file_that_is_there() {
         text.starts_with("1 users: 0 claimed now, 1 before"),
         "{text}"
     );
-    // In another table of users, the claims are left over, and left alone.
-    let other = [&arguments[..], &["--table", "Others"]].concat();
-    let other = output(user_service(&other)).await;
-    let text = String::from_utf8(other.stdout).unwrap();
-    assert!(text.contains("--give-up-left-over gives them up"), "{text}");
+    // In a table that it made, every claim would be left over.
+    for option in ["--table", "--emails-table"] {
+        let other = [&arguments[..], &[option, "Others", "--give-up-left-over"]].concat();
+        let refused = output(user_service(&other)).await;
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(one_line(&refused).contains("there is no table Others"));
+    }
     let claimed = output(user_service(&arguments)).await;
     let text = String::from_utf8(claimed.stdout).unwrap();
     assert!(
         text.starts_with("1 users: 0 claimed now, 1 before"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn claim_emails_writes_nothing_into_an_empty_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let data = file.path().to_str().unwrap();
+    let refused = output(user_service(&["claim-emails", "--data", data])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(one_line(&refused).ends_with("the file is empty\n"));
+    assert_eq!(file.as_file().metadata().unwrap().len(), 0);
 }
 
 #[tokio::test]
