@@ -306,16 +306,12 @@ impl Caller {
         }
     }
 
-    /// The ARN of a service, for the log. `None` where it may hold an email address, which
-    /// the name of an IAM user or of a federated user can be.
-    pub fn arn(&self) -> Option<&str> {
-        let is_safe = |arn: &&str| {
-            arn.bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'@')
-        };
+    /// The ARN of the role of a service, for the log. IAM users and federated users are left
+    /// out: their names can be those of people.
+    pub fn role_arn(&self) -> Option<&str> {
         match self {
-            Self::Service(arn) => Some(arn.as_str()).filter(is_safe),
-            Self::Anyone | Self::User { .. } => None,
+            Self::Service(arn) if arn.contains(":assumed-role/") => Some(arn),
+            Self::Service(_) | Self::Anyone | Self::User { .. } => None,
         }
     }
 

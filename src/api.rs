@@ -101,7 +101,7 @@ impl Api {
         answer
     }
 
-    /// Leaves in `known` who called, as far as that was found out.
+    /// Sets `known` to the caller as soon as the caller is known.
     async fn act(
         &self,
         request: &Request,
@@ -332,7 +332,7 @@ fn log(
         .find(|method| *method == request.method.as_str());
     let method = method.map_or("other", Method::as_str);
     let route = resource.map_or("none", Resource::template);
-    let caller_arn = caller.and_then(Caller::arn);
+    let caller_arn = caller.and_then(Caller::role_arn);
     let caller = caller.map_or("unknown", Caller::kind);
     let status = answer.status().as_u16();
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);

@@ -156,9 +156,6 @@ fn add_header(path_item: &mut Value, header: &HeaderField) {
 
 /// Removes what names the callers, and the paths that only the gateway answers.
 fn remove_security(document: &mut Value) {
-    if let Some(document) = document.as_object_mut() {
-        document.remove("security");
-    }
     if let Some(components) = document["components"].as_object_mut() {
         components.remove("securitySchemes");
     }

@@ -78,10 +78,10 @@ impl FieldErrors {
         self.0.len() >= MOST_FIELD_ERRORS
     }
 
-    /// These as faults of parameters.
+    /// `Ok` if nothing is wrong; else these, as errors of parameters.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`], where there is any.
+    /// [`Error::InvalidParameter`].
     pub fn of_parameters(self) -> Result<(), Error> {
         if self.is_empty() {
             Ok(())

@@ -96,7 +96,7 @@ fn request(event: &Value, context: &Context, base_path: &BasePath) -> Result<Req
         query,
         headers: headers(event),
         body: body(event),
-        credentials: credentials(gateway),
+        credentials: credentials(event),
         deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
     })
 }
@@ -174,8 +174,14 @@ fn body(event: &Value) -> Result<Vec<u8>, &'static str> {
 }
 
 /// Who calls, as a REST API, an HTTP API or a function URL tells it.
-fn credentials(gateway: &Value) -> Credentials {
+fn credentials(event: &Value) -> Credentials {
+    let gateway = &event["requestContext"];
     let authorizer = &gateway["authorizer"];
+    // An HTTP API has `claims` here in its payload format 1.0, which says its version.
+    let of_claims = match event["version"].is_string() {
+        true => ListFormat::Http,
+        false => ListFormat::Rest,
+    };
     let (identity, iam) = (&gateway["identity"], &authorizer["iam"]);
     let signers = [identity, iam].into_iter();
     let signers = signers.filter(|signer| !is_of_identity_pool(signer));
@@ -183,7 +189,7 @@ fn credentials(gateway: &Value) -> Credentials {
         .map(|signer| text(&signer["userArn"]))
         .filter(|arn| !arn.is_empty());
     let claims = [
-        (&authorizer["claims"], ListFormat::Rest),
+        (&authorizer["claims"], of_claims),
         (&authorizer["jwt"]["claims"], ListFormat::Http),
     ];
     let claims = claims.into_iter().find(|(claims, _)| claims.is_object());

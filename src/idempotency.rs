@@ -89,11 +89,6 @@ impl KeyedCreation {
         }
     }
 
-    /// The name under which it is recorded.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
     /// When it takes place, in seconds since 1970: records that end before are forgotten.
     pub fn unix_seconds(&self) -> u64 {
         self.now.unix_seconds()

@@ -1,4 +1,4 @@
-//! A REST user service: one Lambda that creates, reads, lists, replaces and
+//! A REST user service: one Lambda that creates, reads, lists, replaces, patches and
 //! deletes the users of a DynamoDB table.
 //!
 //! # The way of a request
@@ -24,8 +24,8 @@
 //! - [`page`][]: listing.
 //! - [`user`][]: what a user is, what a client may write, and every rule about it.
 //! - [`json`][]: between JSON and DynamoDB, with nothing lost.
-//! - [`store`][]: every call of DynamoDB.
-//! - [`endpoint`][]: where DynamoDB is, by the environment.
+//! - [`store`][]: every call of DynamoDB, and in `store/commit.rs` the one way to write users.
+//! - [`endpoint`][]: where DynamoDB is, by the environment, and which hosts are this machine.
 //! - [`error`][]: every way to fail.
 //! - [`response`][]: the one place that makes answers.
 //! - [`log`][]: where lines go, and what never gets into one.
@@ -36,15 +36,16 @@
 //!
 //! - Dependencies point one way: binaries → event → api → access → router and store →
 //!   docs → response → page, idempotency and precondition → request and user → json →
-//!   error. `endpoint` depends on nothing.
+//!   error. `endpoint` and `log` depend on no other module.
 //!   `local` is known to `user-service` and the tests only.
 //! - Only [`store`] calls DynamoDB. Only [`error`] and [`response`] name status
-//!   codes, and `local` those that are API Gateway's and DynamoDB's own.
+//!   codes, and `local` those of its gateway and its DynamoDB.
 //! - [`api::Api::handle`] does not fail, and logs every failure once.
 //! - The binaries hand in what they read from the environment, and the clock.
 //! - An item that is stored can always be read, and what the service does not
 //!   know in it is neither dropped nor rewritten.
-//! - Every write states its condition to DynamoDB.
+//! - Every write of a user is one transaction, under the condition that the user is as it was
+//!   read.
 
 pub mod access;
 pub mod api;

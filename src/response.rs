@@ -11,7 +11,7 @@ use lambda_http::http::{
 };
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::{
     endpoint::is_loopback,
@@ -70,7 +70,7 @@ pub fn page(page: Page, limit: Limit, consistent: bool, request: &Request) -> Re
     let users = page
         .items
         .iter()
-        .map(|user| to_raw_value(user).expect(SERIALIZABLE));
+        .map(|user| RawValue::from_string(user.to_json()).expect("a user's JSON is JSON"));
     let users: Vec<_> = users.collect();
     let mut bytes = 0;
     let fitting = users.iter().take_while(|user| {
@@ -176,7 +176,7 @@ pub fn problem_of(
     }
 
     let body = Problem {
-        title: status.canonical_reason().unwrap_or_default(),
+        title: reason_phrase(status),
         status: status.as_u16(),
         code,
         detail,
@@ -185,6 +185,16 @@ pub fn problem_of(
         errors,
     };
     json(status, "application/problem+json", &body)
+}
+
+/// The reason phrase of RFC 9110 section 15. The crate `http` has that of RFC 7231 for two
+/// statuses.
+fn reason_phrase(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+        status => status.canonical_reason().unwrap_or_default(),
+    }
 }
 
 /// What every answer to `request` has, whatever it says.
@@ -353,11 +363,8 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// Why a body can be written as JSON.
-const SERIALIZABLE: &str = "string keys, and numbers from DynamoDB";
-
 fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
-    let body = serde_json::to_string(body).expect(SERIALIZABLE);
+    let body = serde_json::to_string(body).expect("strings, numbers and JSON");
     text(status, content_type, body)
 }
 

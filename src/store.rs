@@ -41,7 +41,7 @@ pub use self::claim_emails::{Claim, Claimed};
 use self::{
     call::{Attempts, in_time, no_condition},
     claim::Holding,
-    commit::{Refusal, Write},
+    commit::{Compared, Refusal, Write},
     pauses::Pauses,
 };
 use crate::{
@@ -54,13 +54,13 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// So many that an operation is repeated until its time is up.
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
-/// How long a request may take whose runtime sets no end: as long as API Gateway waits
+/// The time limit of a request whose runtime sets none: as long as API Gateway waits
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
@@ -92,9 +92,9 @@ impl UserStore {
     /// The `tables` in the DynamoDB that `config` names and its HTTP client reaches
     /// ([`http_client`]).
     ///
-    /// Sets the timeouts (connect 1 s, attempt 1 s, operation 5 s) and the
+    /// Sets the timeouts (connect 1 s, attempt 1 s, operation 4 s) and the
     /// standard retries with backoffs up to half a second: a DynamoDB that does
-    /// not answer has failed after 5 s.
+    /// not answer has failed after 4 s.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -174,13 +174,12 @@ impl UserStore {
         let call = call.interceptor(self.attempts()).send();
         let output = in_time(self.deadline, call, no_condition).await;
         let output = output.map_err(|failure| failure.into_error(RETRIEVE))?;
-        let items = output.items.unwrap_or_default();
-        let has_more = items.len() > limit.get().into() || output.last_evaluated_key.is_some();
-        let mut items: Vec<User> = items.into_iter().map(user).collect();
-        items.truncate(limit.get().into());
-        let last = items.last().filter(|_| has_more);
+        let items = output.items.unwrap_or_default().into_iter();
+        let items: Vec<User> = items.map(user).collect();
+        let last = items.last();
+        let last = last.filter(|_| output.last_evaluated_key.is_some());
         let next = last.map(|last| Cursor::after(last.user_id().to_owned()));
-        Ok(Page { items, next })
+        Ok(Page { items, next }.cut_to(limit.get().into()))
     }
 
     /// Stores a new user, and returns it. Where it is created under a key that is on
@@ -206,12 +205,13 @@ impl UserStore {
         }
     }
 
-    /// Makes `change` of a user, counts its version up, and returns the user as it is
-    /// then. Attributes that the service does not know stay.
+    /// Applies `change` to a user, increments its version, and returns the new state.
+    /// Attributes that the service does not know stay.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::EmailTaken`],
-    /// [`Error::InvalidUser`] where the user would break a rule then, [`Error::Store`].
+    /// [`Error::InvalidUser`] where the body changes what a client may not, or the new state
+    /// would break a rule, [`Error::Store`].
     pub async fn change(
         &self,
         user_id: &UserId,
@@ -219,7 +219,11 @@ impl UserStore {
         if_match: &IfMatch,
         clock: impl Fn() -> Timestamp,
     ) -> Result<User, Error> {
-        let changed = self.write(user_id, SAVE, |before| {
+        let compared = match if_match {
+            IfMatch::Any => Compared::Known,
+            IfMatch::OneOf(_) => Compared::All,
+        };
+        let changed = self.write(user_id, compared, SAVE, |before| {
             if_match.check(before)?;
             change.apply(before, clock()).map(Some)
         });
@@ -231,7 +235,7 @@ impl UserStore {
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::VersionMismatch`], [`Error::Store`].
     pub async fn delete(&self, user_id: &UserId, if_match: &IfMatch) -> Result<(), Error> {
-        let deleted = self.write(user_id, DELETE, |before| {
+        let deleted = self.write(user_id, Compared::All, DELETE, |before| {
             if_match.check(before)?;
             Ok(None)
         });
@@ -243,6 +247,7 @@ impl UserStore {
     async fn write(
         &self,
         user_id: &UserId,
+        compared: Compared,
         message: &'static str,
         decide: impl Fn(&User) -> Result<Option<User>, Error>,
     ) -> Result<Option<User>, Error> {
@@ -253,7 +258,7 @@ impl UserStore {
             let before = before.map_err(|error| error.told_as(message))?;
             let after = decide(&before)?;
             let write = match &after {
-                Some(after) => Write::Change(&before, after),
+                Some(after) => Write::Change(&before, after, compared),
                 None => Write::Delete(&before),
             };
             match self.commit(write, holding, message).await {

@@ -247,7 +247,7 @@ impl User {
     pub fn version(&self) -> Version {
         match self.0.get("version") {
             Some(AttributeValue::N(number)) => Version::read(number),
-            _ => Version::NONE,
+            Some(_) | None => Version::NONE,
         }
     }
 
@@ -278,6 +278,12 @@ impl User {
         attributes
             .into_iter()
             .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Those of its attributes that the service knows.
+    pub fn known(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
+        let known = ATTRIBUTES.iter();
+        known.filter_map(|name| Some((*name, self.attribute(name)?)))
     }
 
     /// The names of the attributes that the service knows and this user has not.

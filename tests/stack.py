@@ -1,17 +1,25 @@
 """template.yaml and openapi.yaml, expanded as CloudFormation does it for each choice of parameters:
 who may call what, what runs, and what it may do.
 
-Run with a Python that has aws-sam-translator: `python tests/stack.py`.
+Run with a Python that has aws-sam-cli: `python tests/stack.py`.
 """
 
+import contextlib
 import copy
+import fnmatch
+import functools
 import itertools
 import json
 import logging
 import os
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import tomllib
 import unittest
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from unittest import mock
 
@@ -20,7 +28,14 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+
+
+@functools.cache
+def read_yaml(path):
+    return yaml_parse((ROOT / path).read_text())
+
+
+TEMPLATE = read_yaml("template.yaml")
 
 REGION, ACCOUNT = "eu-north-1", "123456789012"
 PSEUDO = {
@@ -50,6 +65,19 @@ PAGE = {"/docs", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/in
 PAGE |= {"/openapi.json"}
 # Open to anyone, for there is nothing behind them: no route, or the page of the contract.
 OPEN = {"/", "/{proxy+}", "/users/{userId}/{proxy+}"} | PAGE
+
+
+# A query of CloudWatch Metrics Insights, whose conditions know `=`, `!=` and AND, and no OR:
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-querylanguage.html
+NAME, VALUE = r"""(?:[A-Za-z_][A-Za-z0-9_]*|"[^"]+")""", r"'[^']*'"
+METRICS_INSIGHTS = re.compile(
+    rf"SELECT (?:AVG|COUNT|MAX|MIN|SUM)\({NAME}\)"
+    rf" FROM (?:{NAME}|SCHEMA\({NAME}(?:, ?{NAME})*\))"
+    rf"(?: WHERE {NAME} ?!?= ?{VALUE}(?: AND {NAME} ?!?= ?{VALUE})*)?"
+    rf"(?: GROUP BY {NAME}(?:, ?{NAME})*)?"
+    r"(?: ORDER BY (?:AVG|COUNT|MAX|MIN|SUM)\(\)(?: ASC| DESC)?)?"
+    r"(?: LIMIT [0-9]+)?"
+)
 
 
 class Refused(Exception):
@@ -145,8 +173,13 @@ class Stack:
                 return str(left) == str(right)
             case "Fn::And":
                 return all(self.resolve(item) for item in argument)
+            case "Fn::Or":
+                return any(self.resolve(item) for item in argument)
             case "Fn::Not":
                 return not self.resolve(argument[0])
+            case "Fn::Join":
+                separator, parts = argument
+                return separator.join(map(str, self.resolve(parts)))
             case "Fn::Split":
                 separator, text = self.resolve(argument)
                 return text.split(separator)
@@ -195,6 +228,9 @@ class Stack:
     def authorization(self, operation):
         """What the method that API Gateway makes of the operation asks of a caller: NONE, AWS_IAM, or
         the scopes of a token, one of which is enough."""
+        if "security" in self.document:
+            # API Gateway applies it to operations that state none, and to some that state `[]`.
+            raise Refused("security at the root of the document")
         schemes = self.document["components"]["securitySchemes"]
         asked = []
         for requirement in operation.get("security", []):
@@ -222,6 +258,42 @@ class Stack:
             raise Refused(f"it is not known which of these holds: {asked}")
         return asked[0] if asked else "NONE"
 
+    def gateway_answer(self, method, path, address, signed):
+        """The status that API Gateway answers itself, or None where the service does. A signature is that
+        of a caller of the account who may execute-api:Invoke.
+
+        The policy alone decides where a method asks for no signature, and a signature counts for nothing
+        there; otherwise a caller needs to be allowed by either:
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html
+        """
+        item = self.document["paths"][path]
+        operation = item.get(method.lower(), item.get("x-amazon-apigateway-any-method"))
+        authorization = self.authorization(operation)
+        if authorization == "AWS_IAM" and not signed:
+            return 401
+        policy = self.document.get("x-amazon-apigateway-policy")
+        if authorization == "NONE" and policy and not is_allowed(policy, method, path, address):
+            return 403
+        integration = operation["x-amazon-apigateway-integration"]
+        if integration["type"] == "aws_proxy":
+            return None
+        return 204 if method == "OPTIONS" and path not in OPEN else 404
+
+
+def is_allowed(policy, method, path, address):
+    """Whether the resource policy allows anyone at the address the request."""
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Allow" and statement["Principal"] == "*", statement
+        resources = statement["Resource"]
+        resources = [resources] if isinstance(resources, str) else resources
+        asked = f"execute-api:/prod/{method}{path}"
+        if any(fnmatch.fnmatchcase(asked, resource) for resource in resources):
+            ranges = statement.get("Condition", {"IpAddress": {"aws:SourceIp": ["0.0.0.0/0"]}})
+            (ranges,) = ranges["IpAddress"].values()
+            if any(ip_address(address) in ip_network(network) for network in ranges):
+                return True
+    return False
+
 
 def include(value, change_document):
     """Every AWS::Include replaced with its file, which is the first that CloudFormation does."""
@@ -231,10 +303,31 @@ def include(value, change_document):
         return value
     if transform := value.get("Fn::Transform"):
         assert transform["Name"] == "AWS::Include"
-        document = yaml_parse((ROOT / transform["Parameters"]["Location"]).read_text())
+        document = copy.deepcopy(read_yaml(transform["Parameters"]["Location"]))
         change_document(document)
         return document
     return {name: include(item, change_document) for name, item in value.items()}
+
+
+def queries(value):
+    """Every query of Metrics Insights in a resource, or in the JSON of a dashboard."""
+    if isinstance(value, str):
+        if value.lstrip().upper().startswith("SELECT "):
+            yield value
+        elif value.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError):
+                yield from queries(json.loads(value))
+    elif isinstance(value, dict):
+        yield from queries(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from queries(item)
+
+
+def calling_code():
+    """The code that calls DynamoDB."""
+    files = [ROOT / "src/store.rs", *(ROOT / "src/store").glob("*.rs")]
+    return "".join(file.read_text() for file in files)
 
 
 def expected_authorization(mode, path, method):
@@ -277,6 +370,13 @@ class Authorization(unittest.TestCase):
                         with self.assertRaises(AssertionError):
                             check_authorization(self, stack, mode)
 
+    def test_security_at_the_root_of_the_document_is_found(self):
+        def add(document):
+            document["security"] = [{"write": []}]
+
+        with self.assertRaises(Refused):
+            check_authorization(self, Stack(change_document=add), "IAM")
+
     def test_a_typing_error_in_a_mode_is_refused(self):
         for mode in ["iam", "Iam", "IAM ", "None", "none", "", "NONE,IAM", "COGNITO\n", "*"]:
             with self.subTest(mode), self.assertRaises(Refused):
@@ -292,11 +392,15 @@ class Authorization(unittest.TestCase):
             "203.0.113.0/24, 198.51.100.7/32",
             "203.0.113.0",
             "203.0.113.0/33",
+            "0.0.0.0/1,128.0.0.0/1",
+            "203.0.113.0/24,10.0.0.0/7",
             "everyone",
             ",",
         ]:
             with self.subTest(ranges), self.assertRaises(Refused):
                 Stack(AuthMode="NONE", AllowedSourceRanges=ranges)
+        for ranges in ["10.0.0.0/8", "203.0.113.0/24,198.51.100.7/32,10.0.0.0/9"]:
+            Stack(AuthMode="NONE", AllowedSourceRanges=ranges)
 
     def test_tokens_need_a_pool(self):
         for pool in ["", "*", "my-pool", POOL + ",*"]:
@@ -355,6 +459,45 @@ class Authorization(unittest.TestCase):
         page_paths = ["execute-api:/*/GET/docs*", "execute-api:/*/GET/openapi.json"]
         self.assertEqual(page, anyone | {"Sid": "Page", "Resource": page_paths})
 
+    def test_the_readme_says_what_none_answers_to_whom(self):
+        stack = Stack(**MODES["NONE"])
+        listed, other = RANGES.split("/")[0], "192.0.2.1"
+        # (what is asked for, signed, from where) and the answer; None is the service's own.
+        methods = {"GET": "read", "HEAD": "read", "POST": "write", "DELETE": "write"}
+        requests = {
+            "read": ["/users", "/users/{userId}"],
+            "write": ["/users", "/users/{userId}"],
+            "read elsewhere": ["/", "/{proxy+}", "/users/{userId}/{proxy+}", "/docs"],
+            "write elsewhere": ["/", "/{proxy+}", "/users/{userId}/{proxy+}", "/docs"],
+        }
+        answers = {}
+        for signed, address in itertools.product([False, True], [listed, other]):
+            for asked, paths in requests.items():
+                found = {
+                    str(stack.gateway_answer(method, path, address, signed) or "the service's")
+                    for method, kind in methods.items()
+                    if kind == asked.split()[0]
+                    for path in paths
+                }
+                answers[asked, signed, address] = " or ".join(found)
+        for path in [path for paths in requests.values() for path in paths]:
+            self.assertIn(stack.gateway_answer("OPTIONS", path, other, False), [None, 204, 404], path)
+        readme = (ROOT / "README.md").read_text()
+        [table] = re.findall(r"^\| in `NONE`.*\n\| [- |]*\n((?:\|.*\n)+)", readme, re.MULTILINE)
+        rows = {
+            asked.strip(): [cell.strip() for cell in cells]
+            for asked, *cells in (row.strip("|").split("|") for row in table.splitlines())
+        }
+        columns = [(False, listed), (True, listed), (False, other), (True, other)]
+        expected = {asked: [answers[asked, *column] for column in columns] for asked in requests}
+        names = {
+            "read": "`GET`, `HEAD` of users",
+            "write": "another method of users",
+            "read elsewhere": "`GET`, `HEAD` of another path",
+            "write elsewhere": "another method of another path",
+        }
+        self.assertEqual(rows, {names[asked]: cells for asked, cells in expected.items()})
+
     def test_a_changed_parameter_reaches_the_stage(self):
         with mock.patch("time.time", return_value=1):
             first = Stack().of_type("AWS::ApiGateway::Deployment").keys()
@@ -365,13 +508,30 @@ class Authorization(unittest.TestCase):
 
 
 class Integration(unittest.TestCase):
+    def test_an_update_leaves_nothing_of_the_document_before(self):
+        """By default CloudFormation merges the new document into the API: paths that are gone, and the
+        resource policy of another AuthMode, would stay."""
+        for mode, parameters in MODES.items():
+            self.assertEqual(Stack(**parameters).properties("UserRequestApi").get("Mode"), "overwrite", mode)
+
     def test_every_operation_runs_the_alias_and_an_unknown_path_runs_nothing(self):
-        for mode, docs in itertools.product(MODES, ["hidden", "public"]):
-            for path, method, operation in Stack(**MODES[mode], DocsPage=docs).operations:
-                with self.subTest(f"{mode}, {docs}: {method} {path}"):
+        for mode, docs, origins in itertools.product(MODES, ["hidden", "public"], ["", "*"]):
+            stack = Stack(**MODES[mode], DocsPage=docs, AllowedOrigins=origins)
+            for path, method, operation in stack.operations:
+                with self.subTest(f"{mode}, {docs}, {origins}: {method} {path}"):
                     integration = operation["x-amazon-apigateway-integration"]
+                    mocked = None
                     if path in OPEN and not (path in PAGE and docs == "public"):
-                        expected = {"type": "mock", "passthroughBehavior": "never"}
+                        mocked = 404
+                    elif method == "options" and not origins:
+                        mocked = 204
+                    if mocked:
+                        self.assertEqual(integration["type"], "mock")
+                        status = json.loads(integration["requestTemplates"]["application/json"])
+                        self.assertEqual(status, {"statusCode": mocked})
+                        fields = integration["responses"]["default"]["responseParameters"]
+                        shared = "method.response.header.Access-Control-Allow-Origin" in fields
+                        self.assertEqual(shared, bool(origins))
                     else:
                         expected = {
                             "type": "aws_proxy",
@@ -379,7 +539,7 @@ class Integration(unittest.TestCase):
                             "uri": f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/"
                             "{UserFunctionAliaslive}/invocations",
                         }
-                    self.assertEqual(integration, expected)
+                        self.assertEqual(integration, expected)
 
     def test_the_alias_may_be_called_by_the_stage_that_serves_and_for_what_it_serves(self):
         for docs, paths in [("hidden", ["users*"]), ("public", ["docs*", "openapi.json", "users*"])]:
@@ -489,7 +649,7 @@ class Permissions(unittest.TestCase):
         for parameters, name in [
             ({}, "UserData"),
             ({"TableName": "Users"}, "Users"),
-            ({"Table": "existing", "TableName": "Others"}, "Others"),
+            ({"ExistingTables": "users", "TableName": "Others"}, "Others"),
         ]:
             stack = Stack(**parameters)
             self.assertEqual(stack.properties("UserFunction")["Role"], "{UserFunctionRole.Arn}")
@@ -530,14 +690,15 @@ class Permissions(unittest.TestCase):
             )
 
     def test_the_function_is_allowed_the_calls_that_the_code_makes(self):
-        code = "".join(file.read_text() for file in (ROOT / "src").glob("store/*.rs"))
-        code += (ROOT / "src/store.rs").read_text()
+        code = calling_code()
         calls = {"delete_item", "get_item", "put_item", "query", "scan", "update_item"}
         calls |= {"transact_write_items", "transact_get_items", "batch_get_item", "batch_write_item"}
         made = {call.replace("_", "") for call in calls if f".{call}()" in code}
-        # A transaction is allowed by what it does (Put, Update and Delete here), and
-        # `claim-emails` is run by its operator.
+        # A transaction is allowed by its actions, and `claim-emails` is run by its operator.
         made -= {"batchgetitem", "transactwriteitems"}
+        write = (ROOT / "src/store/commit.rs").read_text()
+        actions = {"ConditionCheck", "Delete", "Put", "Update"}
+        made |= {f"{action}Item".lower() for action in actions if f"{action}::builder()" in write}
         role = Stack().properties("UserFunctionRole")
         allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"]
         self.assertEqual({action.split(":")[1].lower() for action in allowed}, made)
@@ -569,14 +730,56 @@ class Operation(unittest.TestCase):
         (deployment,) = stack.of_type("AWS::ApiGateway::Deployment")
         self.assertEqual(stage["DeploymentId"], f"{{{deployment}}}")
         self.assertEqual(stage["StageName"], "prod")
-        self.assertEqual(stage["DocumentationVersion"], "{UserRequestDocumentation}")
-        self.assertTrue(stage["TracingEnabled"])
-        documentation = stack.properties("UserRequestDocumentation")
-        self.assertEqual(documentation["DocumentationVersion"], stack.document["info"]["version"])
-        self.assertEqual(stack.properties("UserRequestApi")["Name"], stack.document["info"]["title"])
         (settings,) = stage["MethodSettings"]
         self.assertEqual((settings["ThrottlingRateLimit"], settings["LoggingLevel"]), (100, "OFF"))
         self.assertIs(settings["DataTraceEnabled"], False)
+
+    def test_each_deployment_publishes_the_documentation_of_its_document(self):
+        """What is published under a version stays as it is."""
+        stack = Stack()
+        (deployment,) = stack.of_type("AWS::ApiGateway::Deployment")
+        documentation = stack.properties("UserRequestDocumentation")
+        version = stack.document["info"]["version"]
+        self.assertEqual(documentation["DocumentationVersion"], f"{version}-{{{deployment}}}")
+        # What Ref makes of the resource is documented nowhere.
+        stage = stack.resources["UserRequestStage"]
+        published = stage["Properties"]["DocumentationVersion"]
+        self.assertEqual(published, documentation["DocumentationVersion"])
+        self.assertIn("UserRequestDocumentation", stage["DependsOn"])
+
+    def test_the_name_of_the_api_is_the_stacks_own_and_alarms_and_dashboard_know_it_by_that(self):
+        """CloudWatch knows a REST API by its name, and adds up those of all APIs that have it."""
+        for parameters, name in [({}, "users-UserRequestAPI"), ({"ApiName": "Others"}, "Others")]:
+            stack = Stack(**parameters)
+            self.assertEqual(stack.properties("UserRequestApi")["Name"], name)
+            self.assertEqual(stack.document["info"]["title"], "UserRequestAPI")
+            names = []
+            for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+                dimensions = alarm["Properties"].get("Dimensions", [])
+                names += [it["Value"] for it in dimensions if it["Name"] == "ApiName"]
+            self.assertEqual(names, [name] * 2)
+            body = json.loads(stack.properties("Dashboard")["DashboardBody"])
+            metrics = [metric for it in body["widgets"] for metric in it["properties"].get("metrics", [])]
+            names = [metric[metric.index("ApiName") + 1] for metric in metrics if "ApiName" in metric]
+            self.assertEqual(names, [name] * 2)
+        for name in ["a" * 101, "a'b", 'a"b', "a/b"]:
+            with self.assertRaises(Refused):
+                Stack(ApiName=name)
+
+    def test_the_stage_is_traced_only_where_that_is_asked_for(self):
+        """A segment of the stage holds the URL, with a userId or an email in it, and the address of the
+        client."""
+        traced = {
+            tracing: Stack(StageTracing=tracing).properties("UserRequestStage")["TracingEnabled"]
+            for tracing in ["off", "on"]
+        }
+        self.assertEqual(traced, {"off": False, "on": True})
+        self.assertEqual(TEMPLATE["Parameters"]["StageTracing"]["Default"], "off")
+        for name, stage in Stack(StageTracing="on").of_type("AWS::ApiGateway::Stage").items():
+            if name != "UserRequestStage":
+                self.assertFalse(stage["Properties"].get("TracingEnabled"), name)
+        # Those of the function hold no URL.
+        self.assertEqual(Stack().properties("UserFunction")["TracingConfig"], {"Mode": "Active"})
 
     def test_the_stage_that_sam_makes_lets_nothing_through(self):
         stages = Stack().of_type("AWS::ApiGateway::Stage")
@@ -614,6 +817,14 @@ class Operation(unittest.TestCase):
         for name, group in groups.items():
             self.assertEqual(group["Properties"]["RetentionInDays"], 7, name)
 
+    def test_logs_outlive_the_stack_for_as_long_as_they_are_kept(self):
+        for name, group in Stack().of_type("AWS::Logs::LogGroup").items():
+            # One of a creation that is rolled back holds nothing.
+            self.assertEqual(group["DeletionPolicy"], "RetainExceptOnCreate", name)
+            self.assertEqual(group["UpdateReplacePolicy"], "Retain", name)
+            # CloudFormation names it, and so another stack makes its own.
+            self.assertNotIn("LogGroupName", group["Properties"], name)
+
     def test_the_table_outlives_the_stack_and_a_mistake(self):
         table = Stack().resources["UserTable"]
         self.assertEqual((table["DeletionPolicy"], table["UpdateReplacePolicy"]), ("Retain",) * 2)
@@ -634,7 +845,7 @@ class Operation(unittest.TestCase):
         self.assertEqual(
             claims["Properties"]["KeySchema"], [{"AttributeName": "email", "KeyType": "HASH"}]
         )
-        for parameters in [{"UniqueEmails": "off"}, {"EmailsTable": "existing"}]:
+        for parameters in [{"UniqueEmails": "off"}, {"ExistingTables": "emails"}]:
             stack = Stack(**parameters)
             tables = list(stack.of_type("AWS::DynamoDB::Table"))
             self.assertEqual(tables, ["UserTable", "UserIdempotencyKeysTable"])
@@ -664,11 +875,25 @@ class Operation(unittest.TestCase):
             self.assertEqual(variables["AUTH_MODE"], mode)
 
     def test_a_table_that_is_there_is_used_as_it_is(self):
-        stack = Stack(Table="existing", TableName="Tutorial")
+        stack = Stack(ExistingTables="users", TableName="Tutorial")
         tables = list(stack.of_type("AWS::DynamoDB::Table"))
         self.assertEqual(tables, ["UserEmailsTable", "UserIdempotencyKeysTable"])
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["TABLE_NAME"], "Tutorial")
+
+    def test_one_parameter_is_the_way_out_after_a_first_deployment_that_failed(self):
+        """It leaves the retained tables behind, and the next one would make them again."""
+        stack = Stack(ExistingTables="all")
+        for name, table in stack.of_type("AWS::DynamoDB::Table").items():
+            self.assertEqual(table["DeletionPolicy"], "Delete", name)
+            self.assertNotIn("TableName", table["Properties"], name)
+        way_out = "ExistingTables=all"
+        self.assertIn("already exists", TEMPLATE["Parameters"]["ExistingTables"]["Description"])
+        deploying = (ROOT / "README.md").read_text().split("\n## Deploying")[1]
+        deploying, after = deploying.split("\n### Who may call")
+        for place in [deploying, (ROOT / "samconfig.toml").read_text()]:
+            self.assertIn(way_out, place)
+        self.assertIn(way_out, after.split("### Back to nothing")[1])
 
     def test_the_function_is_as_the_parameters_say(self):
         function = Stack().properties("UserFunction")
@@ -684,13 +909,128 @@ class Operation(unittest.TestCase):
         names |= {"FunctionThrottlesAlarm", "TableErrorsAlarm", "TableThrottlesAlarm"}
         for parameters, actions in [({"AlarmTopicArn": TOPIC}, [TOPIC]), ({}, [])]:
             alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm")
-            self.assertEqual(set(alarms), names)
+            self.assertEqual(set(alarms), names | {"RefusalsAlarm"} if actions else names)
             for name, alarm in alarms.items():
                 alarm = alarm["Properties"]
                 self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (actions, actions), name)
                 self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
                 # By default a percentile of few requests counts too.
                 self.assertNotIn("EvaluateLowSampleCountPercentile", alarm, name)
+
+    def test_every_metrics_insights_query_is_in_its_grammar(self):
+        for stack in [Stack(AlarmTopicArn=TOPIC), Stack(UniqueEmails="off")]:
+            for query in queries(stack.resources):
+                self.assertIsNotNone(METRICS_INSIGHTS.fullmatch(query), query)
+
+    def test_a_metrics_insights_query_outside_its_grammar_is_found(self):
+        select = """SELECT SUM(Errors) FROM SCHEMA("AWS/DynamoDB", Operation, TableName)"""
+        right = [select, f"{select} WHERE TableName = 'a' AND Operation != 'b' GROUP BY TableName"]
+        wrong = [f"{select} WHERE TableName = 'a' OR TableName = 'b'", f"{select} WHERE TableName IN ('a')"]
+        dashboard = json.dumps({"widgets": [{"metrics": [[{"expression": wrong[0]}]]}]})
+        self.assertEqual(list(queries({"Body": [dashboard]})), wrong[:1])
+        for query in right:
+            self.assertIsNotNone(METRICS_INSIGHTS.fullmatch(query), query)
+        for query in wrong:
+            self.assertIsNone(METRICS_INSIGHTS.fullmatch(query), query)
+
+    def test_the_alarms_of_the_tables_sum_the_metrics_of_each_table(self):
+        tables = {
+            "Users": {"GetItem", "Scan", "TransactWriteItems"},
+            "Emails": {"GetItem", "TransactWriteItems"},
+            "{UserIdempotencyKeysTable}": {"TransactWriteItems"},
+        }
+        stack = Stack(TableName="Users", EmailsTableName="Emails")
+
+        def metrics(alarm):
+            expression, *metrics = stack.properties(alarm)["Metrics"]
+            self.assertEqual(expression["Expression"], "SUM(FILL(METRICS(), 0))")
+            # One series is what the alarm is about: https://docs.aws.amazon.com/AmazonCloudWatch/
+            # latest/APIReference/API_MetricDataQuery.html
+            self.assertTrue(expression["ReturnData"])
+            self.assertEqual(len({metric["Id"] for metric in metrics}), len(metrics))
+            for metric in metrics:
+                self.assertIs(metric["ReturnData"], False)
+                statistic = metric["MetricStat"]
+                self.assertEqual((statistic["Stat"], statistic["Period"]), ("Sum", 60))
+                metric = statistic["Metric"]
+                self.assertEqual(metric["Namespace"], "AWS/DynamoDB")
+                dimensions = {item["Name"]: item["Value"] for item in metric["Dimensions"]}
+                yield metric["MetricName"], dimensions
+
+        # The dimensions of each are in https://docs.aws.amazon.com/amazondynamodb/latest/
+        # developerguide/metrics-dimensions.html
+        throttles = list(metrics("TableThrottlesAlarm"))
+        expected = [
+            (name, {"TableName": table})
+            for table in tables
+            for name in ["ReadThrottleEvents", "WriteThrottleEvents"]
+        ]
+        self.assertCountEqual(throttles, expected)
+        errors = list(metrics("TableErrorsAlarm"))
+        expected = [
+            ("SystemErrors", {"TableName": table, "Operation": operation})
+            for table, operations in tables.items()
+            for operation in operations
+        ]
+        self.assertCountEqual(errors, expected)
+
+    def test_the_errors_of_every_call_of_the_service_are_watched(self):
+        code = calling_code()
+        operations = {"GetItem", "Query", "Scan", "TransactGetItems", "TransactWriteItems"}
+        operations |= {"DeleteItem", "UpdateItem", "PutItem", "BatchGetItem", "BatchWriteItem"}
+        made = {it for it in operations if f".{re.sub('(?<!^)(?=[A-Z])', '_', it).lower()}()" in code}
+        # `claim-emails` and the local machine make these, and not the function.
+        made -= {"BatchGetItem", "PutItem"}
+        watched = json.dumps(Stack().properties("TableErrorsAlarm"))
+        for operation in operations:
+            self.assertEqual(f'"{operation}"' in watched, operation in made, operation)
+
+    def test_the_readme_has_the_price_of_the_alarms(self):
+        """USD 0.10 a month for each metric that an alarm looks at: https://aws.amazon.com/cloudwatch/pricing/"""
+
+        def price(**parameters):
+            alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm").values()
+            metrics = [
+                metric
+                for alarm in alarms
+                for metric in alarm["Properties"].get("Metrics", [{}])
+                if "Expression" not in metric
+            ]
+            return f"USD {len(metrics) / 10:.2f}"
+
+        readme = (ROOT / "README.md").read_text()
+        self.assertEqual(re.findall(r"(USD [0-9.]+)\sa\smonth\sfor\sits\salarms", readme), [price()])
+
+    def test_an_alarm_counts_refusals_where_there_is_a_topic(self):
+        filters = Stack().of_type("AWS::Logs::MetricFilter")
+        self.assertEqual(filters, {})
+        stack = Stack(AlarmTopicArn=TOPIC, RefusalsAlarmCount=7)
+        alarm = stack.properties("RefusalsAlarm")
+        self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Sum", 7))
+        filters = stack.of_type("AWS::Logs::MetricFilter")
+        patterns = {}
+        for it in filters.values():
+            it = it["Properties"]
+            (transformation,) = it["MetricTransformations"]
+            counted = (transformation["MetricNamespace"], transformation["MetricName"])
+            self.assertEqual(counted, (alarm["Namespace"], alarm["MetricName"]))
+            # Another stack of the account has another.
+            self.assertIn("users", alarm["MetricName"])
+            self.assertEqual(transformation["MetricValue"], "1")
+            patterns[it["LogGroupName"]] = it["FilterPattern"]
+        # The access log has the refusals of the gateway and of the service; the service's log alone
+        # knows that a 404 hides another's user. Nothing is counted twice.
+        errors = (ROOT / "src/error.rs").read_text()
+        [cause] = re.findall(r'Self::UserHidden => Some\("(.*)"\)', errors)
+        self.assertEqual(
+            patterns,
+            {
+                "{UserRequestLogs}": '{ ($.status = "401") || ($.status = "403") }',
+                "{UserFunctionLogs}": f'{{ $.cause = "{cause}" }}',
+            },
+        )
+        logged = json.loads(stack.properties("UserRequestStage")["AccessLogSetting"]["Format"])
+        self.assertEqual(logged["status"], "$context.status")
 
     def test_the_dashboard_is_json(self):
         body = json.loads(Stack().properties("Dashboard")["DashboardBody"])
@@ -724,6 +1064,72 @@ class Operation(unittest.TestCase):
         self.assertEqual(len(stacks), 3)
         self.assertEqual(len(set.union(*stacks.values())), 9)
         self.assertEqual(stack.parameters["GatewayLogsRole"], "existing")
+
+
+class Build(unittest.TestCase):
+    """`sam build` in a copy of the project, with a builder in the place of cargo-lambda that compiles
+    nothing. What of the project tells whether the cache is valid is SAM's own affair."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.project = Path(scratch.name) / "project"
+        self.project.mkdir()
+        for name in ["Cargo.lock", "Cargo.toml", "openapi.cognito.yaml", "openapi.yaml"]:
+            shutil.copy(ROOT / name, self.project)
+        for name in ["samconfig.toml", "template.yaml"]:
+            shutil.copy(ROOT / name, self.project)
+        for name in ["lambda", "src"]:
+            shutil.copytree(ROOT / name, self.project / name, symlinks=True)
+        builder = Path(scratch.name) / "bin" / "cargo-lambda"
+        builder.parent.mkdir()
+        # It leaves something new at each run, as a compiler does.
+        builder.write_text(
+            "#!/bin/sh\nset -e\ntarget=$(cargo metadata --offline --no-deps --format-version 1 | "
+            """sed 's/.*"target_directory":"\\([^"]*\\)".*/\\1/')\n"""
+            'mkdir -p "$target/lambda/lambda"\ndate +%s%N >"$target/lambda/lambda/bootstrap"\n'
+        )
+        builder.chmod(0o755)
+        self.environment = os.environ | {
+            "AWS_DEFAULT_REGION": REGION,
+            "PATH": f"{builder.parent}:{os.environ['PATH']}",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        self.environment.pop("CARGO_TARGET_DIR", None)
+
+    def build(self):
+        """Builds, and returns whether that used the cache."""
+        command = [sys.executable, "-m", "samcli", "build"]
+        built = subprocess.run(
+            command, cwd=self.project, env=self.environment, capture_output=True, text=True
+        )
+        self.assertEqual(built.returncode, 0, built.stderr)
+        self.assertTrue((self.project / ".aws-sam/build/UserFunction/bootstrap").is_file())
+        self.assertTrue((self.project / "target/lambda/lambda/bootstrap").is_file())
+        return "Valid cache found" in built.stderr
+
+    def test_a_second_build_of_the_same_code_uses_the_cache_whatever_was_compiled(self):
+        self.assertFalse(self.build())
+        (self.project / "target/debug").mkdir()
+        (self.project / "target/debug/user-service").write_text("of a cargo build between them")
+        (self.project / ".git").mkdir()
+        (self.project / ".git/index").write_text("of a git status between them")
+        self.assertTrue(self.build())
+
+    def test_what_is_built_needs_nothing_beside_the_folder_of_the_build(self):
+        """Cargo builds nothing where it does not find the file of a target that has no path."""
+        manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+        for target in [*manifest.get("test", []), *manifest.get("bench", []), *manifest.get("example", [])]:
+            self.assertIn("path", target)
+        self.assertNotIn("build", manifest["package"])
+
+    def test_a_build_of_changed_code_or_of_other_dependencies_is_a_new_one(self):
+        self.assertFalse(self.build())
+        for name in ["src/store/table.rs", "Cargo.toml", "Cargo.lock", "openapi.yaml"]:
+            with (self.project / name).open("a") as file:
+                file.write("\n")
+            self.assertFalse(self.build(), name)
+        self.assertTrue(self.build())
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ const TIME_TO_SAY_SO: Duration = Duration::from_millis(200);
 
 /// Runs the user service on this machine, over an embedded DynamoDB.
 ///
-/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB there instead
-/// (DynamoDB Local, LocalStack, AWS), with your AWS configuration.
+/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB at that URL
+/// (DynamoDB Local, LocalStack, AWS): on this machine with the environment alone, elsewhere
+/// with your AWS configuration.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -197,11 +198,20 @@ async fn claim(options: &Options, aws: bool, rate: u32, gives_up: bool) -> Resul
             "without unique emails there is nothing to claim",
         ));
     }
-    let store = match (aws, &options.data, endpoint()) {
+    let store = store_to_claim_in(options, aws).await?;
+    say(&claim_emails(&store, rate, gives_up).await?.text());
+    Ok(())
+}
+
+/// The store whose users to claim for. Nothing is made in it: in a new table of users, every
+/// claim would be left over.
+async fn store_to_claim_in(options: &Options, aws: bool) -> Result<UserStore, String> {
+    let config = match (aws, &options.data, endpoint()) {
         (true, None, None) => {
             let config = aws_config::defaults(BehaviorVersion::latest());
             let config = config.http_client(store::http_client()).load().await;
-            options.store(&config)
+            check_access(&config).await?;
+            config
         }
         (true, Some(_), _) => {
             return Err(String::from(
@@ -220,13 +230,36 @@ async fn claim(options: &Options, aws: bool, rate: u32, gives_up: bool) -> Resul
                  your AWS configuration, or the environment variable AWS_ENDPOINT_URL_DYNAMODB",
             ));
         }
-        (false, Some(file), _) if !file.exists() => {
-            return Err(format!("{}: there is no such file", file.display()));
+        (false, Some(_), Some(endpoint)) => return Err(two_places(&endpoint)),
+        (false, Some(file), None) => {
+            let shown = file.display();
+            match std::fs::metadata(file) {
+                Ok(file) if file.len() == 0 => return Err(format!("{shown}: the file is empty")),
+                Ok(_) => {}
+                Err(_) => return Err(format!("{shown}: there is no such file")),
+            }
+            let embedded = EmbeddedDynamoDb::in_file(file).await?;
+            dynamodb::sdk_config(embedded.endpoint_url()).await
         }
-        (false, _, _) => open_store(options).await?.0,
+        (false, None, Some(Endpoint { variable, url })) => {
+            dynamodb::check_endpoint(&url).map_err(|error| format!("{variable}: {error}"))?;
+            let config = dynamodb::sdk_config(&url).await;
+            if !dynamodb::is_on_this_machine(&url) {
+                check_access(&config).await?;
+            }
+            config
+        }
     };
-    say(&claim_emails(&store, rate, gives_up).await?.text());
-    Ok(())
+    let store = options.store(&config);
+    store.check_users_and_claims().await?;
+    Ok(store)
+}
+
+fn two_places(endpoint: &Endpoint) -> String {
+    format!(
+        "--data is for the embedded DynamoDB; unset {} to use it",
+        endpoint.variable
+    )
 }
 
 async fn run(options: Options) -> Result<(), String> {
@@ -281,9 +314,9 @@ fn endpoint() -> Option<Endpoint> {
     Endpoint::configured(|name| env::var(name).ok())
 }
 
-/// The origins whose pages may call the service. By default those of this machine, where
-/// front ends are made; none where the DynamoDB is elsewhere, for whose data that is, a page
-/// that happens to be open in the browser is not to ask for.
+/// The origins whose pages may call the service. The default is every origin of this machine,
+/// for front ends in development. Where the DynamoDB is elsewhere, the default is none: a page
+/// that is open by chance must not reach those users.
 fn allowed_origins() -> Result<AllowedOrigins, String> {
     match env::var("ALLOWED_ORIGINS") {
         Ok(origins) => {
@@ -324,10 +357,7 @@ async fn open_store(options: &Options) -> Result<(UserStore, String), String> {
             open_embedded(options, &embedded, is_new, &kept).await
         }
         (Some(endpoint), None) => open_endpoint(options, &endpoint).await,
-        (Some(endpoint), Some(_)) => Err(format!(
-            "--data is for the embedded DynamoDB; unset {} to use it",
-            endpoint.variable
-        )),
+        (Some(endpoint), Some(_)) => Err(two_places(&endpoint)),
     }
 }
 
@@ -363,8 +393,8 @@ async fn open_endpoint(
         }
     } else {
         check_access(&config).await.map_err(failed)?;
-        store.check_tables().await.map_err(failed)?;
     }
+    store.check_tables().await.map_err(failed)?;
     let table = options.table.as_str();
     let description = format!("table {table} of the DynamoDB at {url}");
     Ok((store, description))
@@ -402,11 +432,11 @@ fn greeting(
 ) -> String {
     let url = format!("http://{address}");
     let create = format!(
-        "  curl -i {url}/users -H 'Content-Type: application/json' \
+        "  curl -i '{url}/users' -H 'Content-Type: application/json' \
          -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
     );
     let read = format!("  curl '{url}/users?userId=1'\n");
-    let list = format!("  curl {url}/users");
+    let list = format!("  curl '{url}/users'");
     let (caller, lines) = match caller {
         Some(caller) => (
             format!("Requests are taken for those of {caller}\n"),

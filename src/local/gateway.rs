@@ -116,7 +116,7 @@ pub fn invoke(
 /// What a gateway takes, and from whom.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// From whom requests come that do not say it; `None`, from a service that may do
+    /// The caller of a request without `X-Local-Caller`; `None` is a service, which may do
     /// everything.
     pub caller: Option<LocalCaller>,
     /// Which requests it takes.
@@ -133,9 +133,9 @@ pub struct Settings {
 pub enum Takes {
     /// All, as API Gateway does, which asks who calls.
     All,
-    /// Those that no foreign page makes. They name a loopback host or the address that the
-    /// gateway listens on; any address where it listens on all, for an attack by DNS
-    /// rebinding needs a name. A page's `Origin` is the gateway's own or an allowed one.
+    /// Those that no page of another site sends. The host is loopback or the address that the
+    /// gateway listens on. A gateway that listens on all addresses takes any IP address: DNS
+    /// rebinding needs a name. `Origin`, if sent, is the gateway's own or an allowed one.
     NoneOfForeignPages,
 }
 

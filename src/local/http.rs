@@ -1,5 +1,5 @@
-//! HTTP/1.1 on this machine, for the gateway and the embedded DynamoDB. It waits for no
-//! client for ever.
+//! HTTP/1.1 on this machine, for the gateway and the embedded DynamoDB. Every wait for a
+//! client has a limit.
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, pin::pin, time::Duration};
 

@@ -74,7 +74,8 @@ pub(super) fn no_condition<E>(_: &E) -> Option<()> {
 pub(super) enum Failure<C> {
     /// Its condition did not hold: what is stored, as far as it tells.
     Condition(C),
-    /// Another writer of the same item was quicker, or is at work.
+    /// Another writer is at work on the same item, or DynamoDB is too busy. A new attempt may
+    /// succeed.
     Conflict,
     /// DynamoDB did not do it.
     Call {
@@ -124,7 +125,10 @@ impl<C> Failure<C> {
     pub(super) fn into_error(self, message: &'static str) -> Error {
         let (retryable, cause) = match self {
             Self::Call { retryable, cause } => (retryable, cause),
-            Self::Conflict => (true, String::from("other writers were always quicker")),
+            Self::Conflict => (
+                true,
+                String::from("other writers were at work, or DynamoDB was busy"),
+            ),
             Self::Condition(_) => (
                 false,
                 String::from("a condition failed that was not stated"),

@@ -3,7 +3,8 @@
 //! neither is ever there without the other.
 //!
 //! Users from before have no claim, and no `version` either: their next write claims
-//! for them.
+//! for them. An item to which another client has given a `version` gets its claim from
+//! `claim-emails`, or when its address changes.
 
 use aws_sdk_dynamodb::types::{
     ConditionCheck, Delete, Put,
@@ -11,13 +12,13 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
     builders::{PutBuilder, TransactWriteItemBuilder},
 };
-use serde_dynamo::Item;
 
 use super::{
     RETRIEVE, UserStore,
     call::{in_time, no_condition},
     string,
     transaction::action,
+    user,
 };
 use crate::{
     error::Error,
@@ -28,8 +29,8 @@ use crate::{
 /// How often a lookup looks again where the address has just moved.
 const MOST_LOOKS: usize = 8;
 
-/// Whose the address is that a user leaves: two users from before can have one, and
-/// one of them a claim on it.
+/// Who holds the claim on the address that a user leaves. Two users that other clients stored
+/// can have one address; at most one of them holds the claim.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Holding {
     /// The user's, or nobody's.
@@ -83,8 +84,8 @@ impl UserStore {
             let call = call.customize().interceptor(self.attempts()).send();
             let output = in_time(self.deadline, call, no_condition).await;
             let claim = output.map_err(|failure| failure.into_error(RETRIEVE))?.item;
-            let owner = claim.map(Item::from).ok_or(Error::UserNotFound)?;
-            let owner = User::from(owner).user_id().to_owned();
+            let owner = claim.map(user).ok_or(Error::UserNotFound)?;
+            let owner = owner.user_id().to_owned();
             let owner = UserId::for_lookup(owner).map_err(|_| Error::UserNotFound)?;
             match self.get(&owner, true).await {
                 Ok(user) if EmailKey::of_user(&user).as_ref() == Some(email) => return Ok(user),

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, KeysAndAttributes, ReturnValuesOnConditionCheckFailure::AllOld,
     builders::TransactWriteItemBuilder,
 };
-use serde_dynamo::Item;
 
 use super::{
     RETRIEVE, SAVE, UserStore,
@@ -36,7 +35,9 @@ impl Claim {
     fn read(item: HashMap<String, AttributeValue>) -> Option<Self> {
         let item = user(item);
         let email = item.text("email")?.to_owned();
-        let user_id = item.user_id().to_owned();
+        // Another client's item may name nobody: it is no claim.
+        let user_id = item.text("userId").filter(|user_id| !user_id.is_empty());
+        let user_id = user_id?.to_owned();
         Some(Self { email, user_id })
     }
 
@@ -231,7 +232,7 @@ impl UserStore {
                     [Some(Some(changed)), ..] => user = super::user(changed.clone()),
                     [Some(None), ..] => return Ok(Claimed::Nothing),
                     [_, Some(Some(claim))] => {
-                        let owner = User::from(Item::from(claim.clone()));
+                        let owner = super::user(claim.clone());
                         return Ok(if owner.user_id() == user.user_id() {
                             Claimed::Before
                         } else {

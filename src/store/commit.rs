@@ -26,8 +26,8 @@ use crate::{
 pub(super) enum Write<'a> {
     /// There is none, and it is made: under a key, where there is one.
     Create(&'a User, Option<&'a KeyedCreation>),
-    /// The first becomes the second.
-    Change(&'a User, &'a User),
+    /// The first becomes the second, if it is still the same as far as it is compared.
+    Change(&'a User, &'a User, Compared),
     /// It is deleted.
     Delete(&'a User),
 }
@@ -36,19 +36,29 @@ impl Write<'_> {
     fn before(&self) -> Option<&User> {
         match self {
             Self::Create(..) => None,
-            Self::Change(before, _) | Self::Delete(before) => Some(before),
+            Self::Change(before, ..) | Self::Delete(before) => Some(before),
         }
     }
 
     fn after(&self) -> Option<&User> {
         match self {
-            Self::Create(after, _) | Self::Change(_, after) => Some(after),
+            Self::Create(after, _) | Self::Change(_, after, _) => Some(after),
             Self::Delete(_) => None,
         }
     }
 }
 
-/// Why a write was not made. Nothing of it was.
+/// Which attributes of a user that is changed have to be as they were read. Those of an item
+/// without a version are all compared: nothing tells whether the service has written it since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// Those that the service knows. Other clients may write theirs at the same time.
+    Known,
+    /// All: the request says which state of the user it is for.
+    All,
+}
+
+/// Why a write was not made. Nothing of it is stored.
 pub(super) enum Refusal {
     /// The user is not as it was read, or another writer is at work on it.
     Overtaken,
@@ -61,13 +71,13 @@ pub(super) enum Refusal {
     },
     /// The key of the creation is on record.
     Recorded(Record),
-    /// It is the other way round with the address that the user leaves.
+    /// The claim on the address that the user leaves is held as this says, not as was assumed.
     Holding(Holding),
     /// DynamoDB did not do it.
     Failure(Error),
 }
 
-/// An action of a transaction, and what it means where its condition does not hold.
+/// What an action of the transaction writes, to read its failed condition by.
 enum Part {
     User,
     Record,
@@ -123,12 +133,10 @@ impl UserStore {
         let Some(emails) = &self.tables.emails else {
             return parts;
         };
-        let email = |user| EmailKey::of_user(user);
-        let (old, new) = (
-            write.before().and_then(email),
-            write.after().and_then(email),
-        );
-        // Each write that gave a version has claimed, while addresses are each one user's.
+        let old = write.before().and_then(EmailKey::of_user);
+        let new = write.after().and_then(EmailKey::of_user);
+        // A write that gives a version also claims the address. A user written while addresses were
+        // shared has no claim until `claim-emails` runs or the address changes.
         let has_claim = write
             .before()
             .is_some_and(|user| user.version() != Version::NONE);
@@ -162,10 +170,15 @@ impl UserStore {
                 let put = put.set_expression_attribute_values(values);
                 action(put.build(), TransactWriteItemBuilder::put)
             }
-            Write::Change(before, after) => {
+            Write::Change(before, after, compared) => {
                 let update = Update::builder().table_name(users);
                 let update = update.key("userId", string(before.user_id()));
-                let update = update.condition_expression(expression.unchanged(before));
+                let update = update.condition_expression(match compared {
+                    Compared::Known if before.version() != Version::NONE => {
+                        expression.known_unchanged(before)
+                    }
+                    Compared::Known | Compared::All => expression.unchanged(before),
+                });
                 let update = update.update_expression(expression.update(before, after));
                 let (names, values) = expression.into_parts();
                 let update = update.set_expression_attribute_names(Some(names));

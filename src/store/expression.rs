@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::AttributeValue as Attribute;
 
 use crate::user::User;
 
@@ -56,13 +57,27 @@ impl Expression {
         format!("attribute_not_exists({})", self.name("userId"))
     }
 
+    /// The user is as it was `seen`, as far as the service knows its attributes: each has the
+    /// value it had, and each that it had not is still absent.
+    pub(super) fn known_unchanged(&mut self, seen: &User) -> String {
+        self.compared(seen, seen.known())
+    }
+
     /// The user is as it was `seen`, whoever writes to the table: each attribute it had (of
     /// more than 100, those that the service knows and the first of the rest) has the
     /// value it had, and each that the service knows and it had not is still absent. An
     /// attribute that another client adds goes unnoticed.
     pub(super) fn unchanged(&mut self, seen: &User) -> String {
+        self.compared(seen, seen.attributes().take(MAX_COMPARED))
+    }
+
+    fn compared<'a>(
+        &mut self,
+        seen: &User,
+        attributes: impl Iterator<Item = (&'a str, &'a Attribute)>,
+    ) -> String {
         let mut condition = format!("attribute_exists({})", self.name("userId"));
-        for (attribute, value) in seen.attributes().take(MAX_COMPARED) {
+        for (attribute, value) in attributes {
             let (name, value) = (self.name(attribute), self.value(value.clone().into()));
             condition += &format!(" AND {name} = {value}");
         }

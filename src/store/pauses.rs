@@ -7,17 +7,18 @@ use tokio::time::Instant;
 use super::{REQUEST_TIMEOUT, UserStore, call::Failure};
 use crate::error::Error;
 
-/// How many rounds the longest pause lasts: fewer, and writers who meet on a busy DynamoDB
-/// meet again; more, and one who has met others falls behind those who have not.
+/// The longest pause, in rounds. A smaller number makes writers meet again while DynamoDB is
+/// busy. A larger one lets a writer that met others fall behind new ones.
 const LONGEST_PAUSE_IN_ROUNDS: u32 = 16;
 /// The bounds of the longest pause.
 const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_millis(160), Duration::from_secs(2));
 
-/// The pauses of one write, each after a round that met others. They last at random, so that
-/// writers who have met do not meet again
-/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>): at most two
-/// rounds the first time, and twice as long each time, until the request's deadline. A round
-/// is as long as DynamoDB is busy.
+/// The pauses of one write, one after each round that met others. Each is random, so that the
+/// same writers do not meet again
+/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). The first is at
+/// most two rounds long. The bound doubles each time, up to 16 rounds, which count as 160 ms at
+/// least and 2 s at most. A round includes DynamoDB's time, so a busy DynamoDB makes pauses
+/// longer.
 pub(super) struct Pauses {
     deadline: Instant,
     round_began: Instant,
@@ -53,11 +54,17 @@ impl Pauses {
         let (least, most) = LONGEST_PAUSE;
         let longest = (round * LONGEST_PAUSE_IN_ROUNDS).clamp(least, most);
         let longest = round.saturating_mul(1 << self.rounds.min(16)).min(longest);
-        let until = Instant::now() + longest.mul_f64(fastrand::f64());
-        if self.deadline <= until {
+        let now = Instant::now();
+        // The last round ends at the deadline.
+        let Some(latest) = self
+            .deadline
+            .checked_sub(round)
+            .filter(|latest| *latest > now)
+        else {
             return false;
-        }
-        tokio::time::sleep_until(until).await;
+        };
+        let until = now + longest.mul_f64(fastrand::f64());
+        tokio::time::sleep_until(until.min(latest)).await;
         self.round_began = Instant::now();
         true
     }

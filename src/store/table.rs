@@ -68,17 +68,39 @@ impl UserStore {
     /// What is not there, as a sentence.
     pub async fn check_tables(&self) -> Result<(), String> {
         for (table, key_name) in self.keys() {
-            let call = self.client.get_item().table_name(table);
-            if let Err(error) = call.key(key_name, string("1")).send().await {
-                return Err(match error.as_service_error() {
-                    Some(GetItemError::ResourceNotFoundException(_)) => {
-                        format!("there is no table {table}; make it, or name another")
-                    }
-                    _ => reason(&format!("the table {table} cannot be read"), &error),
-                });
-            }
+            self.check_table(table, key_name).await?;
         }
         Ok(())
+    }
+
+    /// The same for the tables of users and of claims alone.
+    ///
+    /// # Errors
+    /// What is not there, as a sentence.
+    pub async fn check_users_and_claims(&self) -> Result<(), String> {
+        let others = [self.tables.idempotency_keys.as_str()];
+        for (table, key_name) in self.keys().filter(|(table, _)| !others.contains(table)) {
+            self.check_table(table, key_name).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_table(&self, table: &str, key_name: &str) -> Result<(), String> {
+        let call = self.client.get_item().table_name(table);
+        let Err(error) = call.key(key_name, string("1")).send().await else {
+            return Ok(());
+        };
+        let is_refused = error.code() == Some("ValidationException");
+        Err(match error.as_service_error() {
+            Some(GetItemError::ResourceNotFoundException(_)) => {
+                format!("there is no table {table}; make it, or name another")
+            }
+            Some(_) if is_refused => format!(
+                "the key of the table {table} is not {key_name}; name the tables of users, claims \
+                 and keys in --table, --emails-table and --idempotency-table"
+            ),
+            Some(_) | None => reason(&format!("the table {table} cannot be read"), &error),
+        })
     }
 
     /// Checks that this DynamoDB has the operations of the service that an emulator may lack:
@@ -197,7 +219,7 @@ where
     };
     match error.code() {
         Some(code) if code != UNKNOWN_OPERATION && response.status().is_client_error() => Ok(()),
-        _ => Err(format!(
+        Some(_) | None => Err(format!(
             "it has no {operation}, which the service needs; use another, such as DynamoDB Local"
         )),
     }
@@ -213,6 +235,6 @@ where
 {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{what}: {code}: {message}"),
-        _ => chain(what, error),
+        (None, _) | (Some(_), None) => chain(what, error),
     }
 }

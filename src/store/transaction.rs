@@ -17,7 +17,8 @@ use super::{
     pauses::Pauses,
 };
 
-/// What is stored, as far as it is another than a transaction's condition asks.
+/// The item that did not meet a condition; none where there is no item, or the action does not
+/// ask for it.
 pub(super) type Found = Option<HashMap<String, AttributeValue>>;
 
 /// The reason of an action whose condition did not hold.
@@ -33,8 +34,9 @@ const REPEATABLE: [&str; 5] = [
 ];
 
 impl UserStore {
-    /// Does all `actions` or none: one transaction under one token, repeated until it is
-    /// known to have been done or cancelled, so that a lost answer is no trouble.
+    /// Does all `actions` or none: one transaction under one token. After an attempt without an
+    /// answer, a conflict may be with that attempt: the same transaction is then sent again until
+    /// its outcome is known or the deadline is near.
     ///
     /// # Errors
     /// A condition that failed comes back as what each action found: `None` where it could

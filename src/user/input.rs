@@ -79,11 +79,6 @@ impl UserInput {
         }
     }
 
-    /// The email address, as it was sent.
-    pub fn email(&self) -> &str {
-        &self.email
-    }
-
     /// Every attribute that a client may write, with its value, or `None` where
     /// the client left it out.
     pub fn into_attributes(self) -> Attributes {
@@ -167,7 +162,7 @@ pub(super) fn metadata_bytes(metadata: &AttributeValue) -> usize {
 /// The members of a body, and what has been found wrong with them.
 pub(super) struct Fields<'a> {
     members: Members<'a>,
-    /// The names that have been asked for: those that a user has.
+    /// The names that have been read. Every other member is an error.
     known: BTreeSet<String>,
     errors: FieldErrors,
 }

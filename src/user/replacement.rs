@@ -68,10 +68,18 @@ impl Replacement {
                 errors.push(Place::Member(&Place::Body, name), message);
             }
         }
-        if errors.is_empty() {
-            Ok(self.input.clone().into_attributes())
-        } else {
-            Err(errors.into())
+        if !errors.is_empty() {
+            return Err(errors.into());
         }
+        let mut attributes = self.input.clone().into_attributes();
+        for (name, value) in &mut attributes {
+            // What is sent back as it is shown stays as it is stored, such as a set.
+            if let (Some(stored), Some(sent)) = (stored.attribute(name), value.as_ref())
+                && json::shows(stored, sent)
+            {
+                *value = Some(stored.clone());
+            }
+        }
+        Ok(attributes)
     }
 }

@@ -405,6 +405,17 @@ async fn a_user_creates_itself_and_an_admin_whomever_it_likes() {
 }
 
 #[tokio::test]
+async fn groups_in_brackets_are_read_from_an_http_api_in_either_payload_format() {
+    let service = in_mode("COGNITO").await;
+    let credentials = Credentials::token(&some_id(), "users/read", "");
+    let mut list = event(Gateway::Rest, "GET", "/users", &credentials);
+    list["requestContext"]["authorizer"]["claims"]["cognito:groups"] = json!("[editors admin]");
+    assert_eq!(service.answer(&list).await.status, 403);
+    list["version"] = json!("1.0");
+    assert_eq!(service.answer(&list).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_group_is_admin_by_its_whole_name_as_each_gateway_writes_groups() {
     let service = in_mode("COGNITO").await;
     for (groups, in_rest, in_http) in [

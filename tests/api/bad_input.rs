@@ -156,6 +156,23 @@ async fn a_body_over_256_kib_is_413_and_one_of_256_kib_is_read() {
         .has_problem(413, "body_too_large");
 }
 
+/// RFC 9110 sections 15.5.14 and 15.5.21 have other names for these than RFC 7231 had.
+#[tokio::test]
+async fn the_title_of_an_error_is_the_reason_phrase_of_rfc_9110() {
+    let service = Service::start().await;
+    let refused = post(&service, " ".repeat(256 * 1024 + 1)).await;
+    assert_eq!(refused.json()["title"], "Content Too Large");
+    for (name, title) in [
+        ("Ada canary", None),
+        ("Grace canary", Some("Unprocessable Content")),
+    ] {
+        let user = json!({ "name": name, "email": "canary@example.com" });
+        let headers = [("idempotency-key", "1")];
+        let answer = service.send_json(Method::POST, "/users", &headers, &user);
+        assert_eq!(answer.await.json()["title"].as_str(), title);
+    }
+}
+
 #[tokio::test]
 async fn the_errors_of_a_body_of_nothing_else_are_cut_at_100() {
     let service = Service::start().await;

@@ -167,7 +167,7 @@ async fn cargo_run_serves_the_tutorials_user_and_says_where() {
         "{greeting}"
     );
     assert!(
-        greeting.contains(&format!("curl -i http://{address}/users -H ")),
+        greeting.contains(&format!("curl -i 'http://{address}/users' -H ")),
         "{greeting}"
     );
 }
@@ -501,7 +501,7 @@ async fn only_its_owner_can_read_the_data_file_and_what_is_beside_it() {
     let mut service = Running::start(user_service(&arguments)).await;
     assert_eq!(modes(), private);
     assert_eq!(service.signal("-KILL").await, None);
-    // So too where they were open to others before.
+    // The same holds for files that were open to others before.
     for (name, _) in &private {
         let file = folder.path().join(name);
         std::fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
@@ -638,8 +638,8 @@ async fn a_dynamodb_of_this_machine_needs_no_credentials_and_gets_its_table() {
     assert_eq!(start().await.get("/users/canary-7").await.0, 200);
 }
 
-/// A DynamoDB that does not look like one of this machine, for `0.0.0.0` is every address of
-/// it, and the environment of one who may call it.
+/// A DynamoDB at `0.0.0.0`, which is reachable here and is no loopback host, and an
+/// environment with its URL and credentials.
 async fn elsewhere(dynamodb: &EmbeddedDynamoDb) -> (StoreProxy, Vec<(&'static str, String)>) {
     let proxy = StoreProxy::start(dynamodb.endpoint_url()).await;
     let url = proxy.endpoint_url().replace("127.0.0.1", "0.0.0.0");
@@ -972,17 +972,29 @@ async fn claims_are_made_in_a_file_that_is_there() {
         text.starts_with("1 users: 0 claimed now, 1 before"),
         "{text}"
     );
-    // In another table of users, the claims are left over, and left alone.
-    let other = [&arguments[..], &["--table", "Others"]].concat();
-    let other = output(user_service(&other)).await;
-    let text = String::from_utf8(other.stdout).unwrap();
-    assert!(text.contains("--give-up-left-over gives them up"), "{text}");
+    // In a table that it made, every claim would be left over.
+    for option in ["--table", "--emails-table"] {
+        let other = [&arguments[..], &[option, "Others", "--give-up-left-over"]].concat();
+        let refused = output(user_service(&other)).await;
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(one_line(&refused).contains("there is no table Others"));
+    }
     let claimed = output(user_service(&arguments)).await;
     let text = String::from_utf8(claimed.stdout).unwrap();
     assert!(
         text.starts_with("1 users: 0 claimed now, 1 before"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn claim_emails_writes_nothing_into_an_empty_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let data = file.path().to_str().unwrap();
+    let refused = output(user_service(&["claim-emails", "--data", data])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(one_line(&refused).ends_with("the file is empty\n"));
+    assert_eq!(file.as_file().metadata().unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -1007,7 +1019,7 @@ async fn claim_emails_does_nothing_until_it_is_told_where() {
         }
         assert_eq!(refused.stdout, b"");
     }
-    // Nor where it is told two places.
+    // Two places are refused too.
     let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
     let endpoint = [("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url())];
     for (arguments, environment) in [

@@ -42,6 +42,49 @@ fn legacy(id: &str, email: &str) -> Value {
 }
 
 #[tokio::test]
+async fn no_claim_is_given_up_and_no_table_made_where_the_name_of_a_table_is_wrong() {
+    let service = Service::start().await;
+    let user = ada();
+    let _ = service.post("/users", &user).await.has_status(201);
+    let wrong = format!("{}-wrong", service.table());
+    for (users, emails, cause) in [
+        (wrong.as_str(), service.emails_table(), "there is no table"),
+        (service.table(), wrong.as_str(), "there is no table"),
+        (
+            service.emails_table(),
+            service.table(),
+            "the key of the table",
+        ),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
+        command
+            .args(["--table", users, "--emails-table", emails])
+            .args(["claim-emails", "--give-up-left-over"])
+            .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
+        // Twice: the first did not make what was missing.
+        for _ in 0..2 {
+            let output = command.output().await.unwrap();
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert!(message.contains(cause), "{message}");
+        }
+    }
+    assert_eq!(service.claims().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_claim_in_the_table_of_claims_is_passed_over() {
+    let service = Service::start().await;
+    let _ = service.post("/users", &ada()).await.has_status(201);
+    service.put_claim_of_nobody("canary@example.com").await;
+    let report = report(claim_emails(&service, 1_000)).await;
+    assert!(
+        report.starts_with("1 users: 0 claimed now, 1 before"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
 async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice() {
     let service = Service::start().await;
     // The last 50 share 25 addresses, one of each two in capitals.

@@ -23,7 +23,7 @@ const ALL_COUNTED: u64 = 65;
 const CONNECTIONS: usize = 16;
 const REQUESTS: usize = 2_000;
 
-/// Held by each test here: what one asks of the machine is not to slow the others down.
+/// Each test here holds this, so that the tests do not slow each other down.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// A `user-service` over the tables of `service`.
@@ -125,7 +125,7 @@ impl Processes {
 
     async fn answers_that_are_lost_make_no_difference(&self) {
         self.service.store().swallow_one_answer_of(10);
-        self.each_has_its_way().await;
+        self.all_writers_are_answered_as_promised().await;
         self.service.store().swallow_one_answer_of(0);
     }
 
@@ -152,7 +152,7 @@ impl Processes {
         claims_are_those_of_the_users(&self.service).await;
     }
 
-    async fn each_has_its_way(&self) {
+    async fn all_writers_are_answered_as_promised(&self) {
         self.metadata_patches_of_one_user_all_hold().await;
         self.moves_of_one_users_address_all_succeed_and_leave_one_claim()
             .await;
@@ -161,7 +161,7 @@ impl Processes {
     }
 
     async fn keep_their_promises(&self) {
-        self.each_has_its_way().await;
+        self.all_writers_are_answered_as_promised().await;
         self.answers_that_are_lost_make_no_difference().await;
     }
 }
@@ -171,13 +171,13 @@ fn some_email() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_concurrent_writers_in_eight_lambda_processes_each_has_its_way() {
+async fn eight_lambda_processes_keep_their_promises_to_64_concurrent_writers() {
     let _machine = MACHINE.lock().await;
     Processes::of_lambda().await.keep_their_promises().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_concurrent_writers_in_eight_servers_each_has_its_way() {
+async fn eight_servers_keep_their_promises_to_64_concurrent_writers() {
     let _machine = MACHINE.lock().await;
     let servers = Processes::of_user_service().await;
     servers.keep_their_promises().await;

@@ -270,7 +270,16 @@ async fn a_name_holds_no_bidirectional_controls_and_nothing_invisible() {
         "\u{627}\u{200c}\u{200c}\u{627}",
         "\u{627}\u{200d}\u{200c}\u{627}",
         "\u{627}\u{180e}",
-        // Variation selectors without a character, or more than one.
+        "\u{418}\u{200c}\u{432}\u{430}\u{43d}",
+        "Zo\u{eb}\u{200d}a",
+        "\u{738b}\u{200d}\u{660e}",
+        // Interlinear controls, and a noncharacter.
+        "A\u{fff9}da\u{fffb}",
+        "Ada\u{fdd0}",
+        "Ada\u{1fffe}",
+        // Variation selectors without a character that takes one, or more than one.
+        "Ada\u{fe0f}",
+        "A\u{e01ef}da",
         "\u{fe0f}",
         "\u{fe0f}Ada",
         "Ada \u{fe0f}Lovelace",
@@ -287,6 +296,8 @@ async fn a_name_holds_no_bidirectional_controls_and_nothing_invisible() {
         );
     }
     for text in [
+        // Arabic's letter heh in its initial form, alone.
+        "\u{647}\u{200d}",
         // Persian, with a zero width non-joiner.
         "\u{639}\u{644}\u{6cc}\u{200c}\u{631}\u{636}\u{627}",
         // Sinhala and Marathi, with a zero width joiner.

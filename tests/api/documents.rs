@@ -83,3 +83,20 @@ fn the_readme_names_every_parameter_of_a_query() {
         assert!(words.contains(name), "{name}");
     }
 }
+
+/// What no document of ours can change, and clients meet.
+#[test]
+fn the_readme_says_where_api_gateway_answers_otherwise_than_the_service() {
+    let section = README
+        .split("\n### What API Gateway answers otherwise\n")
+        .nth(1);
+    let section = section.unwrap().split("\n### ").next().unwrap();
+    for word in [
+        "`TRACE`",
+        "over 10 MB",
+        "`Content-Length: 0`",
+        "`x-amzn-Remapped-Content-Length`",
+    ] {
+        assert!(section.contains(word), "{word}");
+    }
+}

@@ -149,6 +149,38 @@ async fn what_another_client_changes_between_the_read_and_the_write_is_not_overw
 }
 
 #[tokio::test]
+async fn what_another_client_keeps_beside_a_user_is_in_nobodys_way_without_a_condition() {
+    let service = Service::start().await;
+    let mut user = ada();
+    user["userId"] = json!(some_id());
+    let created = service.post("/users", &user).await.has_status(201);
+    let path = created.header("location");
+    let mut item = service.item(user["userId"].as_str().unwrap()).await;
+    item["lastSeen"] = json!({ "N": "1" });
+    service.put_item(item.clone()).await;
+    let _ = service.store().take_calls();
+    service.store().hold_call(2, Side::Before);
+    let other_client = async {
+        service.store().holds_call().await;
+        item["lastSeen"] = json!({ "N": "2" });
+        service.put_item(item.clone()).await;
+        service.store().go_on();
+    };
+    let patch = json!({ "name": "Grace canary" });
+    let write = service.send_json(Method::PATCH, path, &[], &patch);
+    let (answer, ()) = tokio::join!(write, other_client);
+    let _ = answer.has_status(200);
+    // The transaction was repeated because nobody answered, and not decided again.
+    let calls = ["GetItem", "TransactWriteItems", "TransactWriteItems"];
+    assert_eq!(service.store().take_calls(), calls);
+    let read = service.get(path).await.has_status(200).json();
+    assert_eq!(
+        (&read["lastSeen"], &read["name"]),
+        (&json!(2), &json!("Grace canary"))
+    );
+}
+
+#[tokio::test]
 async fn metadata_that_another_client_changes_between_the_read_and_the_write_is_merged_too() {
     let service = Service::start().await;
     let user_id = some_id();

@@ -332,6 +332,13 @@ impl Service {
         call.send().await.unwrap();
     }
 
+    /// Puts an item into the table of claims that names no user.
+    pub async fn put_claim_of_nobody(&self, email: &str) {
+        let call = self.dynamodb.put_item().table_name(self.emails_table());
+        let call = call.item("email", AttributeValue::S(email.to_owned()));
+        call.send().await.unwrap();
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

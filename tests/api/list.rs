@@ -152,8 +152,8 @@ async fn a_page_ends_where_dynamodbs_megabyte_does_and_the_walk_goes_on() {
     );
 }
 
-/// The page that Lambda lets out. A debug build on a busy machine may take longer to read a
-/// megabyte of escapes than one call of DynamoDB may last, and then asks to be asked again.
+/// A page that Lambda lets out. A debug build on a busy machine can take longer than one
+/// call's timeout to read a megabyte of escapes; the answer then has `Retry-After`.
 async fn page_within_the_limit(service: &Service, event: &Value) -> Answer {
     for _ in 0..10 {
         let Outcome::Response(response) = service.invoke(event).await else {

@@ -206,7 +206,7 @@ async fn a_page_of_this_machine_on_any_port_is_served_and_reads_the_answers() {
         assert_eq!(status, 204, "{origin}");
         let allowed = preflight.get_all("access-control-allow-headers").iter();
         let allowed: Vec<_> = allowed.map(|value| value.to_str().unwrap()).collect();
-        // And say there who is to be taken for the caller.
+        // The page may send `X-Local-Caller` too.
         assert!(allowed.contains(&"x-local-caller"), "{allowed:?}");
 
         let headers = [("origin", origin)];
@@ -334,7 +334,7 @@ async fn a_client_that_stalls_in_the_head_loses_its_connection() {
             "{sent}"
         );
     }
-    // So too after an answer.
+    // The same holds after an answer.
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /users HTTP/1.1\r\nHost: {address}\r\n\r\nGET /us");
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -389,7 +389,7 @@ async fn the_embedded_dynamodb_refuses_what_a_browser_sends() {
         raw(dynamodb, &request).await
     };
     let own = format!("Host: {dynamodb}\r\n");
-    // Programs, of which those of Node.js say what only browsers said before.
+    // Programs are answered. Node.js sends `Sec-Fetch-Mode`, as browsers do.
     for fields in [own.clone(), format!("{own}Sec-Fetch-Mode: cors\r\n")] {
         let answer = scan("POST /", &fields).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

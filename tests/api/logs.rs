@@ -128,11 +128,11 @@ async fn each_line_says_who_called_and_names_no_person() {
         ),
         (
             signed("GET", "/users", iam_user),
-            (200, "service", json!(iam_user)),
+            (200, "service", Value::Null),
         ),
         (
             signed("PUT", "/users/canary-9", iam_user), // without a body
-            (400, "service", json!(iam_user)),
+            (400, "service", Value::Null),
         ),
         // The name of an IAM user may be an address.
         (

@@ -50,6 +50,33 @@ async fn an_item_of_every_type_can_be_put_back_as_the_text_it_was_given() {
 }
 
 #[tokio::test]
+async fn metadata_that_is_sent_back_as_get_shows_it_keeps_its_stored_types() {
+    let service = Service::start().await;
+    let id = some_id();
+    let metadata = json!({ "M": {
+        "tags": { "SS": ["a", "b"] },
+        "scores": { "NS": ["1", "2"] },
+        "photo": { "B": "3q2+7w==" },
+    } });
+    let item = json!({
+        "userId": { "S": id },
+        "name": { "S": "Old canary" },
+        "email": { "S": format!("{id}@example.com") },
+        "metadata": metadata,
+    });
+    service.put_item(item).await;
+    let path = format!("/users/{id}");
+    let mut user = service.get(&path).await.has_status(200).json();
+    user["name"] = json!("New canary");
+    let _ = service.put(&path, &user).await.has_status(200);
+    let stored = service.item(&id).await;
+    assert_eq!(
+        (&stored["metadata"], &stored["name"]),
+        (&metadata, &json!({ "S": "New canary" }))
+    );
+}
+
+#[tokio::test]
 async fn numbers_are_compared_by_value_and_sets_without_order() {
     let service = Service::start().await;
     let id = some_id();

@@ -124,7 +124,7 @@ async fn if_match_replaces_only_the_representation_it_names() {
         format!("W/{second}"),
         format!("{}A\"", &second[..second.len() - 1]),
     );
-    // The tags of an earlier form of this service are no tags of any user.
+    // A weak tag, a longer one, and opaque tags of other forms match nothing.
     for stale in [first, &weak, &longer, "\"1\"", "\"2\"", "\"\"", "\"two\""] {
         let _ = put(stale).await.has_problem(412, "version_mismatch");
     }

@@ -352,7 +352,7 @@ async fn a_store_that_does_not_answer_costs_the_caller_a_500_within_6_seconds() 
         .post("/users", &user)
         .await
         .has_problem(500, "store_unavailable");
-    // This promise is itself a time; the timeouts keep it with half of it to spare.
+    // This promise is itself a time. The timeout of an operation is 4 seconds, which leaves two.
     assert!(started.elapsed() < Duration::from_secs(6));
     assert_eq!(failed.header("retry-after"), "1");
 }
@@ -379,7 +379,7 @@ async fn a_store_that_does_not_answer_is_not_waited_for_beyond_the_lambda_deadli
     let event = rest_event("GET", "/users/7");
     let _ = service.answer(&event).await.has_status(404); // the process is up
     service.store().hang();
-    // Were the deadline not seen, the answer would come after 3 seconds, and the
+    // Without the deadline, the answer would come after 4 seconds, and the
     // invocation fails after 2.
     let outcome = service.invoke_within(&event, Duration::from_secs(1)).await;
     let Outcome::Response(response) = outcome else {

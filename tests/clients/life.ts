@@ -57,7 +57,7 @@ const names: (string | undefined)[] = [];
 let cursor: string | undefined;
 do {
   const { data } = await client.GET("/users", { params: { query: { limit: 2, ...(cursor && { cursor }) } } });
-  assert.ok(data && "items" in data);
+  assert.ok(data && !("userId" in data));
   names.push(...data.items.filter(({ userId }) => userId === user.userId).map(({ name }) => name));
   cursor = data.nextCursor;
 } while (cursor);

@@ -94,10 +94,10 @@ pub(super) async fn answer(
     }
 }
 
-/// Whether a page may have sent the request: browsers send `Origin` with every `POST`
+/// Whether a page may have sent the request. Browsers send `Origin` with every `POST`
 /// (<https://fetch.spec.whatwg.org/#origin-header>) and `Sec-Fetch-Site` with every request
-/// (<https://www.w3.org/TR/fetch-metadata/>), and a page may give this machine any name.
-/// `Sec-Fetch-Mode` alone is of Node.js.
+/// (<https://www.w3.org/TR/fetch-metadata/>). A `Host` of another name shows DNS rebinding.
+/// `Sec-Fetch-Mode` does not count: Node.js sends it too.
 fn is_of_a_browser(head: &Parts) -> bool {
     head.headers.contains_key(ORIGIN)
         || head.headers.contains_key(SEC_FETCH_SITE)
