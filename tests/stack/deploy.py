@@ -9,9 +9,11 @@ rules for what the emulator does not do:
   What each method asks of a caller is read back, and not tried.
 - It makes the bodies and header fields of gateway responses without the document's templates. These
   are read back; their statuses are tried.
-- It imports no authorization by signature, no gateway response, and updates neither an API nor its
-  stage; emulator.py adds these, so that they prove how document and template fit together, and not how
-  AWS reads them. `x-amazon-apigateway-auth` is not imported at all.
+- It imports no authorization by signature and no gateway response, knows no `Mode: overwrite`, and
+  updates neither an API nor its stage, nor a version or an alias of the function. emulator.py adds these:
+  they show that document and template fit together, and not how AWS reads them. A merge keeps an old
+  policy, authorizers and gateway responses here, and drops old paths, which AWS would keep too.
+- It does not read `x-amazon-apigateway-auth`.
 - It has no CodeDeploy, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any metric
   query of an alarm. It has no stage settings, so no throttling, no access logs and no traces.
 - It routes no custom domain name: the function gets the event that the gateway would make of one.
