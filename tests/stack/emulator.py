@@ -84,6 +84,8 @@ DynamodbServer._create_shell_command = lambda self: [
 
 # The function.
 
+# Of an invocation, in seconds: longer than any of the function itself.
+TIMEOUT = 30
 
 class RuntimeApi(BaseHTTPRequestHandler):
     """https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html"""
@@ -129,9 +131,6 @@ class RuntimeApi(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return body
-
-
-TIMEOUT = 30
 
 
 class ProcessExecutor(runtime_executor.RuntimeExecutor):
