@@ -5,10 +5,13 @@ use std::{process::Stdio, time::Duration};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Service, ada, some_id};
+use crate::{
+    binaries::user_service,
+    harness::{Service, ada, some_id},
+};
 
 fn claim_emails(service: &Service, rate: u32) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
+    let mut command = user_service(&[]);
     command
         .args([
             "--table",
@@ -18,10 +21,8 @@ fn claim_emails(service: &Service, rate: u32) -> Command {
         ])
         .args(["claim-emails", "--rate", &rate.to_string()])
         .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url())
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+        .stderr(Stdio::piped());
     command
 }
 
@@ -56,9 +57,8 @@ async fn no_claim_is_given_up_and_no_table_made_where_the_name_of_a_table_is_wro
             "the key of the table",
         ),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
+        let mut command = user_service(&["--table", users, "--emails-table", emails]);
         command
-            .args(["--table", users, "--emails-table", emails])
             .args(["claim-emails", "--give-up-left-over"])
             .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
         // Twice: the first did not make what was missing.

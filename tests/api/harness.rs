@@ -16,6 +16,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http_body_util::{BodyExt, Full};
@@ -369,7 +371,7 @@ impl Setup {
             emails: (!self.shared_emails).then(|| format!("UserEmails-{test}")),
             idempotency_keys: format!("UserIdempotencyKeys-{test}"),
         };
-        let direct = dynamodb::sdk_config(&direct).await;
+        let direct = sdk_config(&direct).await;
         let user_store = UserStore::new(&direct, tables.clone());
         if !self.without_table {
             user_store.create_tables().await.unwrap();
@@ -433,7 +435,7 @@ impl Setup {
                 std::future::pending(),
             ));
         } else {
-            let store = UserStore::new(&dynamodb::sdk_config(&endpoint).await, tables.clone());
+            let store = UserStore::new(&sdk_config(&endpoint).await, tables.clone());
             let api = Api::new(
                 store,
                 self.clock.unwrap_or(SystemTime::now),
@@ -460,6 +462,18 @@ impl Setup {
             other_types: self.other_types,
         }
     }
+}
+
+/// The configuration for the DynamoDB at `endpoint_url`, with the credentials and the region that
+/// every process of a test has: DynamoDB Local keeps the tables of each apart.
+async fn sdk_config(endpoint_url: &str) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "tests");
+    dynamodb::sdk_config(endpoint_url)
+        .await
+        .into_builder()
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
 }
 
 fn start_sandbox(runtime_api: &RuntimeApi, environment: &[(&'static str, String)]) -> Sandbox {
