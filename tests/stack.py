@@ -662,8 +662,7 @@ class Permissions(unittest.TestCase):
             ]
             calls = ["DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem"]
             claims = statements.pop(1)
-            claim_calls = ["ConditionCheckItem", *calls[:3]]
-            self.assertEqual(claims["Action"], [f"dynamodb:{call}" for call in claim_calls])
+            self.assertEqual(claims["Action"], [f"dynamodb:{call}" for call in calls[:3]])
             self.assertEqual(claims["Resource"], table + "UserEmails")
             keys = statements.pop(1)
             self.assertEqual(keys["Action"], "dynamodb:PutItem")
@@ -696,8 +695,8 @@ class Permissions(unittest.TestCase):
         made = {call.replace("_", "") for call in calls if f".{call}()" in code}
         # A transaction is allowed by its actions, and `claim-emails` is run by its operator.
         made -= {"batchgetitem", "transactwriteitems"}
-        write = (ROOT / "src/store/commit.rs").read_text()
-        actions = {"ConditionCheck", "Delete", "Put", "Update"}
+        write = (ROOT / "src/store/action.rs").read_text()
+        actions = {"Delete", "Put", "Update"}
         made |= {f"{action}Item".lower() for action in actions if f"{action}::builder()" in write}
         role = Stack().properties("UserFunctionRole")
         allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"]
@@ -1020,8 +1019,8 @@ class Operation(unittest.TestCase):
             patterns[it["LogGroupName"]] = it["FilterPattern"]
         # The access log has the refusals of the gateway and of the service; the service's log alone
         # knows that a 404 hides another's user. Nothing is counted twice.
-        errors = (ROOT / "src/error.rs").read_text()
-        [cause] = re.findall(r'Self::UserHidden => Some\("(.*)"\)', errors)
+        errors = (ROOT / "src/http/error.rs").read_text()
+        [cause] = re.findall(r'service::Error::Hidden => [^;]*?with_cause\("(.*?)"\)', errors)
         self.assertEqual(
             patterns,
             {
@@ -1125,7 +1124,7 @@ class Build(unittest.TestCase):
 
     def test_a_build_of_changed_code_or_of_other_dependencies_is_a_new_one(self):
         self.assertFalse(self.build())
-        for name in ["src/store/table.rs", "Cargo.toml", "Cargo.lock", "openapi.yaml"]:
+        for name in ["src/store/tables.rs", "Cargo.toml", "Cargo.lock", "openapi.yaml"]:
             with (self.project / name).open("a") as file:
                 file.write("\n")
             self.assertFalse(self.build(), name)

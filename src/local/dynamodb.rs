@@ -1,10 +1,14 @@
-//! The DynamoDB of this machine: embedded, or the one that the environment names
-//! ([`Endpoint`](crate::endpoint::Endpoint)).
+//! A DynamoDB on this machine: an embedded one, and the configuration for any other.
 
 mod file;
 mod server;
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{
+    future, io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig,
@@ -12,13 +16,14 @@ use aws_config::{
     meta::{credentials::CredentialsProviderChain, region::RegionProviderChain},
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use dynoxide::Database;
-use lambda_http::http::Uri;
+use dynoxide::{Database, DynoxideError};
+use thiserror::Error;
 use tokio::net::TcpListener;
 
+pub use self::file::FileError;
 use crate::{
-    endpoint::is_loopback,
     local::http::{self, Timeouts},
+    settings::is_on_this_machine,
     store,
 };
 
@@ -32,15 +37,27 @@ pub struct EmbeddedDynamoDb {
     endpoint_url: String,
 }
 
+/// Why an embedded DynamoDB did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The engine has no memory for its tables.
+    #[error("the embedded DynamoDB: {0}")]
+    Engine(DynoxideError),
+    /// It cannot listen.
+    #[error("the embedded DynamoDB: {0}")]
+    Listen(#[from] io::Error),
+    /// The file cannot keep its tables.
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, FileError),
+}
+
 impl EmbeddedDynamoDb {
     /// Starts one whose tables are gone when the process ends.
     ///
     /// # Errors
-    /// A sentence for the person who started it.
-    pub async fn in_memory() -> Result<Self, String> {
-        let database =
-            Database::memory().map_err(|error| format!("the embedded DynamoDB: {error}"))?;
-        Self::serve(database).await
+    /// [`StartError::Engine`] and [`StartError::Listen`].
+    pub async fn in_memory() -> Result<Self, StartError> {
+        Self::serve(Database::memory().map_err(StartError::Engine)?).await
     }
 
     /// Starts one that keeps its tables in `file`, and makes the file if it is
@@ -49,36 +66,22 @@ impl EmbeddedDynamoDb {
     /// as it is.
     ///
     /// # Errors
-    /// A sentence for the person who started it.
-    pub async fn in_file(file: &Path) -> Result<Self, String> {
-        let shown = file.display();
-        // A whole path is never one of SQLite's own names, such as `:memory:`.
-        let path = std::path::absolute(file).map_err(|error| format!("{shown}: {error}"))?;
-        let path = path
-            .to_str()
-            .ok_or_else(|| format!("{shown}: the path is not UTF-8"))?;
-        file::prepare(path).map_err(|error| format!("{shown}: {error}"))?;
-        let database = Database::new(path).map_err(|error| format!("{shown}: {error}"))?;
-        Self::serve(database).await
+    /// [`StartError::File`] and [`StartError::Listen`].
+    pub async fn in_file(file: &Path) -> Result<Self, StartError> {
+        let failed = |error| StartError::File(file.to_owned(), error);
+        Self::serve(file::open(file).map_err(failed)?).await
     }
 
-    async fn serve(database: Database) -> Result<Self, String> {
-        let failed = |error: std::io::Error| format!("the embedded DynamoDB: {error}");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+    async fn serve(database: Database) -> Result<Self, StartError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
         let timeouts = Timeouts {
             head: IDLE,
             ..Timeouts::default()
         };
         let answer = move |request, _| server::answer(database.clone(), timeouts, request);
-        tokio::spawn(http::serve(
-            listener,
-            timeouts.head,
-            answer,
-            std::future::pending(),
-        ));
+        let never = future::pending();
+        tokio::spawn(http::serve(listener, timeouts.head, answer, never));
         Ok(Self {
             endpoint_url: format!("http://{address}"),
         })
@@ -88,28 +91,6 @@ impl EmbeddedDynamoDb {
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
     }
-}
-
-/// Checks that `url` can be the endpoint of a DynamoDB.
-///
-/// # Errors
-/// A sentence for the person who set it.
-pub fn check_endpoint(url: &str) -> Result<(), String> {
-    let uri: Option<Uri> = url.parse().ok();
-    let is_http = |uri: &Uri| ["http", "https"].contains(&uri.scheme_str().unwrap_or_default());
-    match uri.filter(|uri| is_http(uri) && uri.host().is_some_and(|host| !host.is_empty())) {
-        Some(_) => Ok(()),
-        None => Err(format!(
-            "{url:?} is not a URL such as http://127.0.0.1:8000"
-        )),
-    }
-}
-
-/// Whether the endpoint `url` is on this machine.
-pub fn is_on_this_machine(url: &str) -> bool {
-    let uri: Option<Uri> = url.parse().ok();
-    uri.and_then(|uri| uri.host().map(is_loopback))
-        .unwrap_or(false)
 }
 
 /// The configuration for the DynamoDB at `endpoint_url`: the standard one of AWS,
@@ -126,12 +107,12 @@ pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
     }
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(Region::from_static("us-east-1"));
-    let anyone = Credentials::new("local", "local", None, None, "local endpoint");
+    let made_up = Credentials::new("local", "local", None, None, "local endpoint");
     let credentials = CredentialsProviderChain::first_try(
         "Environment",
         EnvironmentVariableCredentialsProvider::new(),
     )
-    .or_else("LocalEndpoint", anyone);
+    .or_else("LocalEndpoint", made_up);
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(store::http_client())

@@ -18,8 +18,8 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, time::timeout};
 
-/// How long a server waits after it failed to take a connection, such as for want of file
-/// descriptors.
+/// How long a server waits after it failed to accept a connection, for example because there
+/// are too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a server waits for a client.
@@ -84,14 +84,15 @@ pub(super) async fn serve<Handle, Answer>(
 /// Whether a request names a host, in its target or its `Host` (RFC 9110 section 7.2), and
 /// none but those that `serves` knows, without their port.
 pub(super) fn is_for(head: &Parts, serves: impl Fn(&str) -> bool) -> bool {
-    let fields = head.headers.get_all(HOST).iter();
-    let fields = fields.map(|host| host.to_str().ok()?.parse::<Authority>().ok());
     let target = head.uri.authority().cloned().map(Some);
+    let fields = head
+        .headers
+        .get_all(HOST)
+        .iter()
+        .map(|host| host.to_str().ok()?.parse::<Authority>().ok());
     let mut hosts = target.into_iter().chain(fields).peekable();
-    hosts.peek().is_some()
-        && hosts.all(|host| {
-            host.is_some_and(|host| !host.as_str().contains('@') && serves(host.host()))
-        })
+    let is_served = |host: Authority| !host.as_str().contains('@') && serves(host.host());
+    hosts.peek().is_some() && hosts.all(|host| host.is_some_and(is_served))
 }
 
 /// Why a body was not read.
@@ -110,10 +111,10 @@ pub(super) async fn read(
     limit: usize,
     body_timeout: Duration,
 ) -> Result<Bytes, BodyError> {
-    let body = Limited::new(body, limit).collect();
-    let body: Result<_, Box<dyn Error + Send + Sync>> = timeout(body_timeout, body)
-        .await
-        .map_err(|_| BodyError::Late)?;
+    let body: Result<_, Box<dyn Error + Send + Sync>> =
+        timeout(body_timeout, Limited::new(body, limit).collect())
+            .await
+            .map_err(|_| BodyError::Late)?;
     match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),

@@ -1,5 +1,4 @@
-//! One call of DynamoDB: how long it may last, how often it was tried, and why
-//! it failed.
+//! One call of DynamoDB: its time limit, its attempts, and why it failed.
 
 use std::{
     error::Error as StdError,
@@ -19,43 +18,35 @@ use aws_sdk_dynamodb::{
 };
 use tokio::time::Instant;
 
-use crate::error::{Error, StoreError};
+use super::Error;
 
-/// Waits for `call`, until `deadline`. `failed_condition` finds what an error that
-/// says that a condition failed tells of what is stored.
-pub(super) async fn in_time<T, E, C>(
+/// Waits for `call`, until `deadline`.
+///
+/// # Errors
+/// `None` if it did not answer in time.
+pub(super) async fn in_time<T, E>(
     deadline: Option<Instant>,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    failed_condition: fn(&E) -> Option<C>,
-) -> Result<T, Failure<C>>
+) -> Result<T, Option<SdkError<E, HttpResponse>>>
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     let started = Instant::now();
     let result = match deadline {
-        None => Ok(call.await),
-        Some(deadline) => tokio::time::timeout_at(deadline, call).await,
+        None => call.await.map_err(Some),
+        Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
+            Ok(result) => result.map_err(Some),
+            Err(_) => Err(None),
+        },
     };
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let outcome = match &result {
-        Ok(Ok(_)) => "done",
-        Ok(Err(error)) => error.code().unwrap_or("not answered"),
-        Err(_) => "not answered before the request's deadline",
+        Ok(_) => "done",
+        Err(Some(error)) => error.code().unwrap_or("not answered"),
+        Err(None) => "not answered before the request's deadline",
     };
     tracing::debug!(operation = operation_of::<E>(), ms, outcome, "DynamoDB");
-    let Ok(result) = result else {
-        let cause = String::from("DynamoDB did not answer before the request's deadline");
-        return Err(Failure::Call {
-            retryable: true,
-            cause,
-        });
-    };
-    result.map_err(
-        |error| match error.as_service_error().and_then(failed_condition) {
-            Some(stored) => Failure::Condition(stored),
-            None => Failure::of(&error),
-        },
-    )
+    result
 }
 
 /// The operation whose error is `E`, for the log.
@@ -65,80 +56,46 @@ fn operation_of<E>() -> &'static str {
     error.strip_suffix("Error").unwrap_or(error)
 }
 
-/// For a call that states no condition.
-pub(super) fn no_condition<E>(_: &E) -> Option<()> {
-    None
-}
-
-/// Why a call failed.
-pub(super) enum Failure<C> {
-    /// Its condition did not hold: what is stored, as far as it tells.
-    Condition(C),
-    /// Another writer is at work on the same item, or DynamoDB is too busy. A new attempt may
-    /// succeed.
-    Conflict,
-    /// DynamoDB did not do it.
-    Call {
-        /// Whether it may do it when asked again.
-        retryable: bool,
-        /// Why, without anything of a user.
-        cause: String,
-    },
-}
-
-impl<C> Failure<C> {
-    fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
-    where
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
-        let (retryable, cause) = match error {
-            SdkError::ServiceError(context) => {
-                let status = context.raw().status();
-                let code = context.err().code().unwrap_or("no code");
-                if CONFLICTS.contains(&code) {
-                    return Self::Conflict;
-                }
-                // These two quote the values that were sent.
-                let quotes = matches!(code, "ValidationException" | "SerializationException");
-                let message = context.err().message().filter(|_| !quotes);
-                let message = message.unwrap_or("(its message is not logged)");
-                let retryable = status.is_server_error() || RETRYABLE_CODES.contains(&code);
-                (
-                    retryable,
-                    format!("DynamoDB answered {status} {code}: {message}"),
-                )
+/// What an error of [`in_time`] means for a call that states no condition.
+pub(super) fn failure<E>(error: Option<SdkError<E, HttpResponse>>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let Some(error) = error else {
+        let cause = "DynamoDB did not answer before the request's deadline";
+        return Error::Unavailable(cause.to_owned());
+    };
+    match &error {
+        SdkError::ServiceError(context) => {
+            let status = context.raw().status();
+            let code = context.err().code().unwrap_or("no code");
+            // These two quote the values that were sent.
+            let quotes = matches!(code, "ValidationException" | "SerializationException");
+            let message = context.err().message().filter(|_| !quotes);
+            let message = message.unwrap_or("(its message is not logged)");
+            let cause = format!("DynamoDB answered {status} {code}: {message}");
+            if status.is_server_error() || RETRYABLE_CODES.contains(&code) {
+                Error::Unavailable(cause)
+            } else {
+                Error::Failed(cause)
             }
-            SdkError::TimeoutError(_) => (true, chain("DynamoDB did not answer in time", error)),
-            SdkError::ResponseError(_) => (true, chain("DynamoDB's answer cannot be read", error)),
-            SdkError::DispatchFailure(failure) => {
-                // Not so where credentials or the like are missing.
-                let on_the_way =
-                    failure.is_io() || failure.is_timeout() || failure.as_other().is_some();
-                (on_the_way, chain("DynamoDB was not reached", error))
-            }
-            SdkError::ConstructionFailure(_) | _ => (false, chain("DynamoDB was not asked", error)),
-        };
-        Self::Call { retryable, cause }
-    }
-
-    /// The error that tells the caller `message`.
-    pub(super) fn into_error(self, message: &'static str) -> Error {
-        let (retryable, cause) = match self {
-            Self::Call { retryable, cause } => (retryable, cause),
-            Self::Conflict => (
-                true,
-                String::from("other writers were at work, or DynamoDB was busy"),
-            ),
-            Self::Condition(_) => (
-                false,
-                String::from("a condition failed that was not stated"),
-            ),
-        };
-        Error::Store(StoreError {
-            message,
-            retryable,
-            cause,
-        })
+        }
+        SdkError::TimeoutError(_) => {
+            Error::Unavailable(chain("DynamoDB did not answer in time", &error))
+        }
+        SdkError::ResponseError(_) => {
+            Error::Unavailable(chain("DynamoDB's answer cannot be read", &error))
+        }
+        // A failure on the way may pass; missing credentials do not appear.
+        SdkError::DispatchFailure(failure)
+            if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
+        {
+            Error::Unavailable(chain("DynamoDB was not reached", &error))
+        }
+        SdkError::DispatchFailure(_) => Error::Failed(chain("DynamoDB was not reached", &error)),
+        SdkError::ConstructionFailure(_) | _ => {
+            Error::Failed(chain("DynamoDB was not asked", &error))
+        }
     }
 }
 
@@ -152,20 +109,14 @@ const RETRYABLE_CODES: [&str; 5] = [
     "ThrottlingException",
 ];
 
-/// Errors that say that a transaction on the same item, or this one, is under way.
-const CONFLICTS: [&str; 2] = [
-    "TransactionConflictException",
-    "TransactionInProgressException",
-];
-
 /// `what`, and all that led to it.
 pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Watches the attempts of a call: counts them, and sees whether one may have been carried
-/// out although its answer did not come.
+/// Watches the attempts of a call. It counts them, and notes whether DynamoDB may have done one
+/// whose answer was lost.
 #[derive(Clone, Debug)]
 pub(super) struct Attempts {
     requests: Arc<AtomicU32>,

@@ -1,222 +1,322 @@
-//! The one way to write users: what was read, what is to be, and one transaction of all
-//! that differs.
+//! The one way to write users: what was read, what is to be, and one transaction of all that
+//! differs.
 
-use aws_sdk_dynamodb::types::{
-    Delete, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
-    builders::TransactWriteItemBuilder,
-};
-use serde_dynamo::{Item, from_item, to_item};
+use serde_dynamo::Item;
 
 use super::{
-    UserStore,
-    call::Failure,
-    claim::{Holding, claim_free, claim_or_keep},
-    expression::Expression,
-    number, string,
-    transaction::{Found, action},
+    Error, IdempotencyRecord, UserStore, WriteError,
+    action::{Action, Compared},
+    transaction::Cancelled,
+    user,
 };
-use crate::{
-    error::{Error, StoreError},
-    idempotency::{KeyedCreation, Record},
-    user::{EmailKey, User, Version},
-};
+use crate::user::{EmailKey, User};
 
-/// What a write makes of a user.
+/// A write of one user.
 #[derive(Clone, Copy)]
-pub(super) enum Write<'a> {
-    /// There is none, and it is made: under a key, where there is one.
-    Create(&'a User, Option<&'a KeyedCreation>),
-    /// The first becomes the second, if it is still the same as far as it is compared.
-    Change(&'a User, &'a User, Compared),
-    /// It is deleted.
-    Delete(&'a User),
+pub(super) struct Write<'a> {
+    /// The user that was read; `None` if there is none.
+    pub(super) before: Option<&'a User>,
+    /// The user as it is to be; `None` if it is to be deleted.
+    pub(super) after: Option<&'a User>,
+    /// What must still be as it was read.
+    pub(super) compared: Compared,
+    /// The record of the request that creates the user.
+    pub(super) record: Option<&'a IdempotencyRecord>,
+    /// How far the item is right about the claim that it records.
+    pub(super) recorded_claim: RecordedClaim,
 }
 
-impl Write<'_> {
-    fn before(&self) -> Option<&User> {
-        match self {
-            Self::Create(..) => None,
-            Self::Change(before, ..) | Self::Delete(before) => Some(before),
-        }
-    }
-
-    fn after(&self) -> Option<&User> {
-        match self {
-            Self::Create(after, _) | Self::Change(_, after, _) => Some(after),
-            Self::Delete(_) => None,
-        }
-    }
-}
-
-/// Which attributes of a user that is changed have to be as they were read. Those of an item
-/// without a version are all compared: nothing tells whether the service has written it since.
+/// Whether the user holds the claim that its item records. The tables can differ after one of
+/// them was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compared {
-    /// Those that the service knows. Other clients may write theirs at the same time.
-    Known,
-    /// All: the request says which state of the user it is for.
-    All,
+pub(super) enum RecordedClaim {
+    /// It does, or nobody does.
+    Own,
+    /// Another user holds the claim, so it is not released.
+    Anothers,
+    /// Perhaps not, so the claim is made again.
+    Unknown,
 }
 
 /// Why a write was not made. Nothing of it is stored.
+#[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
     /// The user is not as it was read, or another writer is at work on it.
     Overtaken,
-    /// The `userId` of a new user, its address, or both are another user's.
-    Taken {
-        /// Whether the `userId` is.
-        user_id: bool,
-        /// Whether the address is.
-        email: bool,
-    },
-    /// The key of the creation is on record.
-    Recorded(Record),
-    /// The claim on the address that the user leaves is held as this says, not as was assumed.
-    Holding(Holding),
-    /// DynamoDB did not do it.
-    Failure(Error),
+    /// Another user holds the claim on the address that the user leaves.
+    ClaimIsAnothers,
+    /// It cannot be made.
+    Final(WriteError),
 }
 
-/// What an action of the transaction writes, to read its failed condition by.
-enum Part {
-    User,
-    Record,
-    Claim,
-    Release,
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Final(error.into())
+    }
 }
 
 impl UserStore {
-    /// Makes `write`, with the claim on the user's address and the record of its key, or
-    /// nothing. `holding` says whose the address is that the user leaves.
+    /// Makes `write`, with the claim on the user's address and the idempotency record, or
+    /// nothing. Puts a fresh revision into the item.
     ///
     /// # Errors
-    /// A [`Refusal`], whose failure tells the caller `message`.
-    pub(super) async fn commit(
-        &self,
-        write: Write<'_>,
-        holding: Holding,
-        message: &'static str,
-    ) -> Result<(), Refusal> {
-        let parts = self.parts(write, holding);
-        let (meanings, actions): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let found = match self.transact(actions).await {
-            Ok(()) => return Ok(()),
-            Err(Failure::Condition(found)) => found,
-            Err(Failure::Conflict) => return Err(Refusal::Overtaken),
-            Err(failure) => return Err(Refusal::Failure(failure.into_error(message))),
-        };
-        let (mut user_id, mut email) = (false, false);
-        for (part, found) in meanings.into_iter().zip(found) {
-            let Some(item) = found else { continue };
-            match (part, write) {
-                (Part::User, Write::Create(..)) => user_id = true,
-                (Part::User, Write::Change(..) | Write::Delete(_)) => {
-                    return Err(Refusal::Overtaken);
-                }
-                (Part::Record, _) => {
-                    let record = read(item, message).map_err(Refusal::Failure)?;
-                    return Err(Refusal::Recorded(record));
-                }
-                (Part::Claim, _) => email = true,
-                (Part::Release, _) if !email => return Err(Refusal::Holding(holding.other())),
-                (Part::Release, _) => {}
-            }
-        }
-        Err(Refusal::Taken { user_id, email })
-    }
-
-    fn parts(&self, write: Write<'_>, holding: Holding) -> Vec<(Part, TransactWriteItem)> {
-        let mut parts = vec![(Part::User, self.user_action(write))];
-        if let Write::Create(new, Some(keyed)) = write {
-            parts.push((Part::Record, self.put_record(keyed, new)));
-        }
-        let Some(emails) = &self.tables.emails else {
-            return parts;
-        };
-        let old = write.before().and_then(EmailKey::of_user);
-        let new = write.after().and_then(EmailKey::of_user);
-        // A write that gives a version also claims the address. A user written while addresses were
-        // shared has no claim until `claim-emails` runs or the address changes.
-        let has_claim = write
-            .before()
-            .is_some_and(|user| user.version() != Version::NONE);
-        if let (Some(new), Some(after)) = (&new, write.after())
-            && !(has_claim && old.as_ref() == Some(new))
-        {
-            let claim = match write {
-                Write::Create(..) => claim_free(emails, new, after.user_id()),
-                Write::Change(..) | Write::Delete(_) => claim_or_keep(emails, new, after.user_id()),
+    /// Why nothing was written.
+    pub(super) async fn commit(&self, write: Write<'_>) -> Result<(), Refusal> {
+        let keeps_claims = self.tables.emails.is_some();
+        let after = write.after.map(|after| {
+            let held = if keeps_claims {
+                after.email_key()
+            } else {
+                write.before.and_then(held_claim)
             };
-            parts.push((Part::Claim, claim));
+            after.clone().revised(held.as_ref())
+        });
+        let write = Write {
+            after: after.as_ref(),
+            ..write
+        };
+        let actions = actions(&write, keeps_claims);
+        let items = actions
+            .iter()
+            .map(|action| action.transact_write_item(&self.tables));
+        match self.transact(items.collect()).await {
+            Ok(()) => Ok(()),
+            Err(Cancelled::Conflict) => Err(Refusal::Overtaken),
+            Err(Cancelled::Failed(error)) => Err(error.into()),
+            Err(Cancelled::Conditions(found)) => Err(refusal(&actions, found, keeps_claims)),
         }
-        if let (Some(old), Some(before)) = (&old, write.before())
-            && new.as_ref() != Some(old)
-        {
-            parts.push((Part::Release, holding.end(emails, old, before.user_id())));
-        }
-        parts
-    }
-
-    fn user_action(&self, write: Write<'_>) -> TransactWriteItem {
-        let users = &self.tables.users;
-        let mut expression = Expression::default();
-        match write {
-            Write::Create(new, _) => {
-                let put = Put::builder().table_name(users);
-                let put = put.set_item(Some(Item::from(new.clone()).into()));
-                let put = put.condition_expression(expression.absent());
-                let (names, values) = expression.into_parts();
-                let put = put.set_expression_attribute_names(Some(names));
-                let put = put.set_expression_attribute_values(values);
-                action(put.build(), TransactWriteItemBuilder::put)
-            }
-            Write::Change(before, after, compared) => {
-                let update = Update::builder().table_name(users);
-                let update = update.key("userId", string(before.user_id()));
-                let update = update.condition_expression(match compared {
-                    Compared::Known if before.version() != Version::NONE => {
-                        expression.known_unchanged(before)
-                    }
-                    Compared::Known | Compared::All => expression.unchanged(before),
-                });
-                let update = update.update_expression(expression.update(before, after));
-                let (names, values) = expression.into_parts();
-                let update = update.set_expression_attribute_names(Some(names));
-                let update = update.set_expression_attribute_values(values);
-                action(update.build(), TransactWriteItemBuilder::update)
-            }
-            Write::Delete(before) => {
-                let delete = Delete::builder().table_name(users);
-                let delete = delete.key("userId", string(before.user_id()));
-                let delete = delete.condition_expression(expression.unchanged(before));
-                let (names, values) = expression.into_parts();
-                let delete = delete.set_expression_attribute_names(Some(names));
-                let delete = delete.set_expression_attribute_values(values);
-                action(delete.build(), TransactWriteItemBuilder::delete)
-            }
-        }
-    }
-
-    /// Records that `keyed` creates `new`, where there is no record of it, or an old one
-    /// that DynamoDB has not deleted yet.
-    fn put_record(&self, keyed: &KeyedCreation, new: &User) -> TransactWriteItem {
-        let record = to_item(keyed.record(new)).expect("a record is strings and a number");
-        let put = Put::builder().table_name(&self.tables.idempotency_keys);
-        let put = put.set_item(Some(record));
-        let put =
-            put.condition_expression("attribute_not_exists(idempotencyKey) OR expiresAt <= :now");
-        let put = put.expression_attribute_values(":now", number(keyed.unix_seconds()));
-        let put = put.return_values_on_condition_check_failure(AllOld);
-        action(put.build(), TransactWriteItemBuilder::put)
     }
 }
 
-fn read(record: Found, message: &'static str) -> Result<Record, Error> {
-    from_item(record.unwrap_or_default()).map_err(|error| {
-        Error::Store(StoreError {
-            message,
-            retryable: false,
-            cause: format!("the record of the key cannot be read: {error}"),
-        })
+/// The key of the address whose claim the user holds, as its item says. A legacy user, whose item
+/// says nothing, may hold the claim on its address.
+fn held_claim(user: &User) -> Option<EmailKey> {
+    match user.state() {
+        Some(state) => state.email_key(),
+        None => user.email_key(),
+    }
+}
+
+/// The actions of `write`, from the difference between its two users.
+fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
+    let mut actions = Vec::from_iter(user_action(write));
+    actions.extend(write.record.map(Action::PutRecord));
+    if !keeps_claims {
+        return actions;
+    }
+    let recorded = |user: &User| user.state().and_then(|state| state.email_key());
+    let wanted = write.after.and_then(User::email_key);
+    if let (Some(after), Some(wanted)) = (write.after, &wanted)
+        && (write.recorded_claim == RecordedClaim::Unknown
+            || write.before.and_then(recorded).as_ref() != Some(wanted))
+    {
+        actions.push(Action::Claim(wanted.clone(), after.user_id()));
+    }
+    if let Some(before) = write.before
+        && write.recorded_claim != RecordedClaim::Anothers
+        && let Some(held) = held_claim(before)
+        && wanted.as_ref() != Some(&held)
+    {
+        actions.push(Action::Release(held, before.user_id()));
+    }
+    actions
+}
+
+fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
+    Some(match (write.before, write.after) {
+        (None, None) => return None,
+        (None, Some(after)) => Action::PutUser(after),
+        // Another client's `_userService` stays, so there may be nothing to write.
+        (Some(before), Some(after)) if before == after => {
+            Action::CheckUser(before.user_id(), Some(before))
+        }
+        (Some(before), Some(after)) => Action::UpdateUser(before, after, write.compared),
+        (Some(before), None) => Action::DeleteUser(before),
     })
+}
+
+/// What the failed conditions of `actions` mean. `found` has the items that they met.
+fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool) -> Refusal {
+    let (mut user_id, mut email, mut left) = (false, false, false);
+    for (action, found) in actions.iter().zip(found) {
+        let Some(found) = found else { continue };
+        match action {
+            Action::UpdateUser(..) | Action::DeleteUser(_) | Action::CheckUser(..) => {
+                return Refusal::Overtaken;
+            }
+            Action::PutUser(new) => {
+                user_id = true;
+                // The claim is its own, so the claim's condition does not tell.
+                let stored = user(found.into_inner());
+                email |= keeps_claims
+                    && new.email_key().is_some()
+                    && stored.email_key() == new.email_key();
+            }
+            Action::PutRecord(_) => {
+                return match IdempotencyRecord::from_item(found) {
+                    Ok(record) => Refusal::Final(WriteError::Recorded(Box::new(record))),
+                    Err(error) => error.into(),
+                };
+            }
+            Action::Claim(..) => email = true,
+            Action::Release(..) => left = true,
+        }
+    }
+    if left && !email {
+        Refusal::ClaimIsAnothers
+    } else {
+        Refusal::Final(WriteError::Taken { user_id, email })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn stored(item: Value) -> User {
+        let item: Item = serde_json::from_value(item).unwrap();
+        user(item.into_inner())
+    }
+
+    /// A user with this address, who holds the claim on `held`.
+    fn claimed(email: &str, held: &str) -> User {
+        stored(json!({
+            "userId": { "S": "1" },
+            "email": { "S": email },
+            "_userService": { "M": { "revision": { "S": "a" }, "emailKey": { "S": held } } },
+        }))
+    }
+
+    /// A user whose item says nothing of a claim.
+    fn legacy(email: &str) -> User {
+        stored(json!({ "userId": { "S": "1" }, "email": { "S": email } }))
+    }
+
+    fn write<'a>(before: Option<&'a User>, after: Option<&'a User>) -> Write<'a> {
+        Write {
+            before,
+            after,
+            compared: Compared::Touched,
+            record: None,
+            recorded_claim: RecordedClaim::Own,
+        }
+    }
+
+    /// What a write does to claims: those it makes, and those it releases.
+    fn claims(before: Option<&User>, after: Option<&User>) -> Vec<(&'static str, String)> {
+        let claims = actions(&write(before, after), true).into_iter();
+        let claims = claims.filter_map(|action| match action {
+            Action::Claim(email, _) => Some(("claims", email.as_str().to_owned())),
+            Action::Release(email, _) => Some(("releases", email.as_str().to_owned())),
+            Action::PutUser(_)
+            | Action::UpdateUser(..)
+            | Action::DeleteUser(_)
+            | Action::CheckUser(..)
+            | Action::PutRecord(_) => None,
+        });
+        claims.collect()
+    }
+
+    #[test]
+    fn a_write_claims_and_releases_what_differs_from_what_the_item_says() {
+        let (a, a_again) = (
+            claimed("A@example.com", "a@example.com"),
+            claimed("a@EXAMPLE.com", "a@example.com"),
+        );
+        let b = claimed("b@example.com", "b@example.com");
+        let moved_by_another_client = claimed("b@example.com", "a@example.com");
+        let (old_a, old_b) = (legacy("a@example.com"), legacy("b@example.com"));
+        let claims_of = |names: &[(&'static str, &str)]| -> Vec<_> {
+            names
+                .iter()
+                .map(|(what, email)| (*what, (*email).to_owned()))
+                .collect()
+        };
+        let (claims_a, claims_b) = (("claims", "a@example.com"), ("claims", "b@example.com"));
+        let releases_a = ("releases", "a@example.com");
+        for (before, after, expected) in [
+            (None, Some(&a), vec![claims_a]),
+            (Some(&a), Some(&a_again), vec![]),
+            (Some(&a), Some(&b), vec![claims_b, releases_a]),
+            (Some(&a), None, vec![releases_a]),
+            (Some(&old_a), Some(&a), vec![claims_a]),
+            (Some(&old_a), Some(&old_b), vec![claims_b, releases_a]),
+            (Some(&old_a), None, vec![releases_a]),
+            (
+                Some(&moved_by_another_client),
+                Some(&b),
+                vec![claims_b, releases_a],
+            ),
+            (Some(&moved_by_another_client), None, vec![releases_a]),
+        ] {
+            assert_eq!(
+                claims(before, after),
+                claims_of(&expected),
+                "{before:?} {after:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_write_leaves_claims_alone_where_addresses_are_shared_and_where_they_are_anothers() {
+        let (a, b) = (
+            claimed("a@example.com", "a@example.com"),
+            claimed("b@example.com", "b@example.com"),
+        );
+        let shared = actions(&write(Some(&a), Some(&b)), false);
+        assert_eq!(shared, [Action::UpdateUser(&a, &b, Compared::Touched)]);
+        let anothers = Write {
+            recorded_claim: RecordedClaim::Anothers,
+            ..write(Some(&a), None)
+        };
+        assert_eq!(actions(&anothers, true), [Action::DeleteUser(&a)]);
+    }
+
+    #[test]
+    fn failed_conditions_say_what_is_taken_and_what_has_changed() {
+        let (a, b) = (
+            claimed("a@example.com", "a@example.com"),
+            claimed("b@example.com", "b@example.com"),
+        );
+        let item = |email: &str| -> Item {
+            serde_json::from_value(json!({ "userId": { "S": "1" }, "email": { "S": email } }))
+                .unwrap()
+        };
+        let nothing = || Item::default();
+        let create = actions(&write(None, Some(&a)), true);
+        let move_to_b = actions(&write(Some(&a), Some(&b)), true);
+        let taken = |user_id, email| Refusal::Final(WriteError::Taken { user_id, email });
+        for (actions, found, expected) in [
+            (
+                &create,
+                vec![Some(item("b@example.com")), None],
+                taken(true, false),
+            ),
+            (
+                &create,
+                vec![Some(item("A@example.com")), None],
+                taken(true, true),
+            ),
+            (&create, vec![None, Some(nothing())], taken(false, true)),
+            (
+                &move_to_b,
+                vec![Some(nothing()), Some(nothing()), None],
+                Refusal::Overtaken,
+            ),
+            (
+                &move_to_b,
+                vec![None, Some(nothing()), Some(nothing())],
+                taken(false, true),
+            ),
+            (
+                &move_to_b,
+                vec![None, None, Some(nothing())],
+                Refusal::ClaimIsAnothers,
+            ),
+        ] {
+            assert_eq!(refusal(actions, found, true), expected);
+        }
+    }
 }

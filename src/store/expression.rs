@@ -1,20 +1,21 @@
-//! The conditions and updates that writes state to DynamoDB.
+//! The conditions and updates that a write states to DynamoDB.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::AttributeValue as Attribute;
 
-use crate::user::User;
+use super::action::item;
+use crate::user::{FIELDS, State, User};
 
-/// Attributes that one condition compares. DynamoDB takes 300 operators and 4 KB in an
-/// expression; a comparison is two operators and 16 bytes.
+/// The number of attributes that one condition compares. DynamoDB takes 300 operators and 4 KB in
+/// an expression; a comparison is two operators and 16 bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>
 const MAX_COMPARED: usize = 100;
 
-/// Expressions of one action, with the names and values that stand in them. Every
-/// name has a placeholder, for `name` and others are DynamoDB's reserved words, and
-/// other clients may have used any character in theirs.
+/// The expressions of one action, with the names and values in them. Each name has a
+/// placeholder: `name` and others are reserved words of DynamoDB, and other clients may have used
+/// any character in theirs.
 #[derive(Default)]
 pub(super) struct Expression {
     names: HashMap<String, String>,
@@ -22,8 +23,8 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// Names and values by their placeholders; `None` where there are no values, for
-    /// DynamoDB refuses an empty map.
+    /// Names and values by their placeholders. `None` if there are no values, for DynamoDB
+    /// refuses an empty map.
     pub(super) fn into_parts(
         self,
     ) -> (
@@ -46,64 +47,102 @@ impl Expression {
     }
 
     /// The placeholder of a value.
-    fn value(&mut self, value: AttributeValue) -> String {
+    fn value(&mut self, value: Attribute) -> String {
         let placeholder = format!(":{}", self.values.len());
-        self.values.insert(placeholder.clone(), value);
+        self.values.insert(placeholder.clone(), value.into());
         placeholder
     }
 
-    /// There is no such user.
-    pub(super) fn absent(&mut self) -> String {
-        format!("attribute_not_exists({})", self.name("userId"))
+    /// The attribute is absent. With the partition key: there is no such user.
+    pub(super) fn absent(&mut self, attribute: &str) -> String {
+        format!("attribute_not_exists({})", self.name(attribute))
     }
 
-    /// The user is as it was `seen`, as far as the service knows its attributes: each has the
-    /// value it had, and each that it had not is still absent.
-    pub(super) fn known_unchanged(&mut self, seen: &User) -> String {
-        self.compared(seen, seen.known())
-    }
-
-    /// The user is as it was `seen`, whoever writes to the table: each attribute it had (of
-    /// more than 100, those that the service knows and the first of the rest) has the
-    /// value it had, and each that the service knows and it had not is still absent. An
-    /// attribute that another client adds goes unnoticed.
-    pub(super) fn unchanged(&mut self, seen: &User) -> String {
-        self.compared(seen, seen.attributes().take(MAX_COMPARED))
-    }
-
-    fn compared<'a>(
-        &mut self,
-        seen: &User,
-        attributes: impl Iterator<Item = (&'a str, &'a Attribute)>,
-    ) -> String {
-        let mut condition = format!("attribute_exists({})", self.name("userId"));
-        for (attribute, value) in attributes {
-            let (name, value) = (self.name(attribute), self.value(value.clone().into()));
-            condition += &format!(" AND {name} = {value}");
+    /// The attribute has this value, or is absent.
+    fn is(&mut self, attribute: &str, value: Option<Attribute>) -> String {
+        match value {
+            Some(value) => format!("{} = {}", self.name(attribute), self.value(value)),
+            None => self.absent(attribute),
         }
-        for attribute in seen.absent() {
-            let name = self.name(attribute);
-            condition += &format!(" AND attribute_not_exists({name})");
-        }
-        condition
     }
 
-    /// Makes `after` of `before`: sets and removes what differs, and nothing else, so that
+    /// No other writer of this service has written the user since it was `read`, and each
+    /// attribute that the write makes of it `after` is as it was. For a legacy user: as
+    /// [`Expression::unchanged`].
+    pub(super) fn touched_unchanged(&mut self, read: &User, after: &User) -> String {
+        let Some(revision) = self.revision(read) else {
+            return self.unchanged(read);
+        };
+        let touched = differences(read, after).into_keys();
+        let touched = touched.filter(|name| *name != State::NAME);
+        let conditions = touched.map(|name| {
+            let value = read.attribute(name).map(|value| value.into_owned());
+            self.is(name, value)
+        });
+        let conditions: Vec<_> = conditions.collect();
+        [vec![revision], conditions].concat().join(" AND ")
+    }
+
+    /// The user is as it was `read`, whoever writes to the table: its revision, and each
+    /// attribute (of more than 100, those that the service knows and the first of the others).
+    /// Each attribute that the service knows and the user did not have is still absent. Another
+    /// attribute that another client adds is not noticed.
+    pub(super) fn unchanged(&mut self, read: &User) -> String {
+        let mut conditions = vec![format!("attribute_exists({})", self.name("userId"))];
+        match self.revision(read) {
+            Some(revision) => conditions.push(revision),
+            None if read.attribute(State::NAME).is_none() => {
+                conditions.push(self.absent(State::NAME));
+            }
+            None => {}
+        }
+        for (name, value) in read.attributes().take(MAX_COMPARED) {
+            conditions.push(self.is(name, Some(value.into_owned())));
+        }
+        for field in &FIELDS {
+            if read.attribute(field.name).is_none() {
+                conditions.push(self.absent(field.name));
+            }
+        }
+        conditions.join(" AND ")
+    }
+
+    /// The stored revision is that of the user.
+    fn revision(&mut self, user: &User) -> Option<String> {
+        let revision = user.state()?.revision()?.clone();
+        let path = State::REVISION_PATH.map(|name| self.name(name)).join(".");
+        Some(format!("{path} = {}", self.value(revision)))
+    }
+
+    /// Makes `after` of `before`. It sets and removes what differs, and nothing else, so that
     /// what other clients write beside it stays.
     pub(super) fn update(&mut self, before: &User, after: &User) -> String {
-        let differs = |(name, value): &(&str, _)| before.attribute(name) != Some(*value);
-        let set = after.attributes().filter(differs).map(|(name, value)| {
-            let (name, value) = (self.name(name), self.value(value.clone().into()));
-            format!("{name} = {value}")
-        });
-        let mut update = format!("SET {}", set.collect::<Vec<_>>().join(", "));
-        let gone = before.attributes();
-        let gone = gone.filter(|(name, _)| after.attribute(name).is_none());
-        let gone = gone.map(|(name, _)| self.name(name));
-        let gone = gone.collect::<Vec<_>>();
-        if !gone.is_empty() {
-            update += &format!(" REMOVE {}", gone.join(", "));
+        let (mut set, mut remove) = (Vec::new(), Vec::new());
+        for (name, value) in differences(before, after) {
+            let name = self.name(name);
+            match value {
+                Some(value) => set.push(format!("{name} = {}", self.value(value))),
+                None => remove.push(name),
+            }
         }
-        update
+        let clause = |keyword: &str, items: Vec<String>| match items.as_slice() {
+            [] => None,
+            items => Some(format!("{keyword} {}", items.join(", "))),
+        };
+        let clauses = [clause("SET", set), clause("REMOVE", remove)];
+        clauses.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The attributes that differ, with their new values.
+fn differences<'a>(before: &'a User, after: &'a User) -> BTreeMap<&'a str, Option<Attribute>> {
+    let mut before: HashMap<&str, Attribute> = item(before).collect();
+    let mut differences = BTreeMap::new();
+    for (name, value) in item(after) {
+        if before.remove(name).as_ref() != Some(&value) {
+            differences.insert(name, Some(value));
+        }
+    }
+    differences.extend(before.into_keys().map(|name| (name, None)));
+    differences
 }

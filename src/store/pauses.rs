@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{REQUEST_TIMEOUT, UserStore, call::Failure};
-use crate::error::Error;
+use super::{Error, REQUEST_TIMEOUT, UserStore};
 
-/// The longest pause, in rounds. A smaller number makes writers meet again while DynamoDB is
-/// busy. A larger one lets a writer that met others fall behind new ones.
+/// The longest pause, in rounds. With a smaller number, writers meet again while DynamoDB is
+/// busy. With a larger one, a writer that met others falls behind new ones.
 const LONGEST_PAUSE_IN_ROUNDS: u32 = 16;
 /// The bounds of the longest pause.
 const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_millis(160), Duration::from_secs(2));
 
-/// The pauses of one write, one after each round that met others. Each is random, so that the
-/// same writers do not meet again
-/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). The first is at
-/// most two rounds long. The bound doubles each time, up to 16 rounds, which count as 160 ms at
-/// least and 2 s at most. A round includes DynamoDB's time, so a busy DynamoDB makes pauses
-/// longer.
+/// The pauses of one write, one after each round that met another writer. Each is random, so that
+/// the same writers do not meet again
+/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+///
+/// The first is at most two rounds long. This bound doubles each time, up to 16 rounds, which
+/// count as 160 ms at least and 2 s at most. A round includes DynamoDB's time, so pauses are
+/// longer when DynamoDB is busy. (A crate for backoff knows fixed times only.)
 pub(super) struct Pauses {
     deadline: Instant,
     round_began: Instant,
@@ -36,18 +36,19 @@ impl Pauses {
         }
     }
 
-    /// Waits before a write that met others is made again.
+    /// Waits before the next round.
     ///
     /// # Errors
-    /// [`Error::Store`], which tells the caller `message`, where there is no time for it.
-    pub(super) async fn pause(&mut self, message: &'static str) -> Result<(), Error> {
-        match self.wait().await {
-            true => Ok(()),
-            false => Err(Failure::<()>::Conflict.into_error(message)),
+    /// [`Error::Unavailable`] if there is no time for one.
+    pub(super) async fn pause(&mut self) -> Result<(), Error> {
+        if self.wait().await {
+            return Ok(());
         }
+        let cause = "other writers were at work, or DynamoDB was busy";
+        Err(Error::Unavailable(cause.to_owned()))
     }
 
-    /// Waits; `false` where there is no time for it.
+    /// Waits before the next round; `false` if there is no time for one.
     pub(super) async fn wait(&mut self) -> bool {
         let round = self.round_began.elapsed();
         self.rounds += 1;

@@ -1,115 +1,115 @@
-//! Transactions: what is written in several tables is written in all of them or in none.
-
-use std::collections::HashMap;
+//! One transaction: DynamoDB does all its actions, or none.
 
 use aws_sdk_dynamodb::{
-    error::BuildError,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
-    types::{
-        AttributeValue, CancellationReason, TransactWriteItem, builders::TransactWriteItemBuilder,
-    },
+    types::{CancellationReason, TransactWriteItem},
 };
+use serde_dynamo::Item;
 use uuid::Uuid;
 
 use super::{
-    UserStore,
-    call::{Failure, in_time},
+    Error, UserStore,
+    call::{failure, in_time},
     pauses::Pauses,
 };
 
-/// The item that did not meet a condition; none where there is no item, or the action does not
-/// ask for it.
-pub(super) type Found = Option<HashMap<String, AttributeValue>>;
+/// What became of a transaction that was not done.
+pub(super) enum Cancelled {
+    /// Conditions failed. For each action: `None` if its condition held, else the stored item
+    /// (empty if there is none, or if the action does not ask for it).
+    Conditions(Vec<Option<Item>>),
+    /// Another writer is at work on one of the items, or DynamoDB is too busy.
+    Conflict,
+    /// DynamoDB did not do it.
+    Failed(Error),
+}
 
 /// The reason of an action whose condition did not hold.
-const FAILED: &str = "ConditionalCheckFailed";
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
-/// Reasons of a cancellation after which the transaction may be done.
-const REPEATABLE: [&str; 5] = [
-    FAILED,
+/// The reasons of a cancellation after which the transaction may be done.
+const TRANSIENT: [&str; 5] = [
+    CONDITION_FAILED,
     "None",
     "ProvisionedThroughputExceeded",
     "ThrottlingError",
     "TransactionConflict",
 ];
 
+/// Errors that say that a transaction on one of the items, or this one, is under way.
+const CONFLICTS: [&str; 2] = [
+    "TransactionConflictException",
+    "TransactionInProgressException",
+];
+
 impl UserStore {
-    /// Does all `actions` or none: one transaction under one token. After an attempt without an
-    /// answer, a conflict may be with that attempt: the same transaction is then sent again until
-    /// its outcome is known or the deadline is near.
+    /// Does all `actions` or none, in one transaction under one token. If an attempt got no
+    /// answer, a conflict may be with that attempt: the same transaction is sent again then,
+    /// until its outcome is known or the deadline is near.
     ///
     /// # Errors
-    /// A condition that failed comes back as what each action found: `None` where it could
-    /// have been done. A conflict is another writer at work on an item of it, or DynamoDB too
-    /// busy for it: it may be done when it is decided anew.
-    pub(super) async fn transact(
-        &self,
-        actions: Vec<TransactWriteItem>,
-    ) -> Result<(), Failure<Vec<Option<Found>>>> {
+    /// [`Cancelled`]. Nothing is stored then, except after [`Error::Unavailable`], when the
+    /// outcome is unknown.
+    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
         let token = Uuid::new_v4();
         let attempts = self.attempts();
         let mut pauses = Pauses::of(self);
         loop {
-            let call = self.client.transact_write_items();
-            let call = call.client_request_token(token);
-            let call = call.set_transact_items(Some(actions.clone()));
-            let call = call.customize().interceptor(attempts.clone()).send();
-            let failure = match in_time(self.deadline, call, cancelled).await {
-                Ok(_) => return Ok(()),
-                Err(Failure::Condition(reasons)) => refusal(reasons),
-                Err(Failure::Conflict) => Failure::Conflict,
-                Err(Failure::Call { retryable, cause }) => Failure::Call { retryable, cause },
+            let call = self
+                .client
+                .transact_write_items()
+                .client_request_token(token)
+                .set_transact_items(Some(actions.clone()))
+                .customize()
+                .interceptor(attempts.clone())
+                .send();
+            let Err(error) = in_time(self.deadline, call).await else {
+                return Ok(());
             };
-            // The other writer may be an attempt of this one, which did not answer.
-            let is_known = match failure {
-                Failure::Conflict => !attempts.has_unanswered(),
-                Failure::Condition(_) | Failure::Call { .. } => true,
+            let cancelled = cancelled(error);
+            let may_be_own = match &cancelled {
+                Cancelled::Conflict => attempts.has_unanswered(),
+                Cancelled::Conditions(_) | Cancelled::Failed(_) => false,
             };
-            if is_known || !pauses.wait().await {
-                return Err(failure);
+            if !may_be_own || !pauses.wait().await {
+                return Err(cancelled);
             }
         }
     }
 }
 
-/// What the reasons of a cancellation mean, one of each action.
-fn refusal(reasons: Vec<CancellationReason>) -> Failure<Vec<Option<Found>>> {
-    // An action that could have been done has the code None, or none.
-    let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
-    let codes: Vec<_> = codes.collect();
-    // Beside a conflict, what was found may be on its way out.
-    let known = |code: &&str| ["None", FAILED].contains(code);
-    if codes.contains(&FAILED) && codes.iter().all(known) {
-        Failure::Condition(reasons.into_iter().map(found).collect())
-    } else if codes.iter().all(|code| REPEATABLE.contains(code)) {
-        Failure::Conflict
+fn cancelled(error: Option<SdkError<TransactWriteItemsError, HttpResponse>>) -> Cancelled {
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.as_ref().and_then(SdkError::as_service_error)
+    {
+        return by_reasons(cancelled.cancellation_reasons());
+    }
+    let code = error.as_ref().and_then(ProvideErrorMetadata::code);
+    if code.is_some_and(|code| CONFLICTS.contains(&code)) {
+        return Cancelled::Conflict;
+    }
+    Cancelled::Failed(failure(error))
+}
+
+/// Reads the reasons of a cancellation, one for each action.
+fn by_reasons(reasons: &[CancellationReason]) -> Cancelled {
+    // An action whose condition held has the code None, or no code.
+    let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
+    let codes: Vec<String> = reasons.iter().map(code).collect();
+    let is_any = |names: &[&str]| codes.iter().all(|code| names.contains(&code.as_str()));
+    // Beside a conflict, the item that a condition met may be about to change.
+    if is_any(&["None", CONDITION_FAILED]) && !is_any(&["None"]) {
+        let found = |reason: &CancellationReason| {
+            (reason.code() == Some(CONDITION_FAILED))
+                .then(|| Item::from(reason.item.clone().unwrap_or_default()))
+        };
+        Cancelled::Conditions(reasons.iter().map(found).collect())
+    } else if is_any(&TRANSIENT) {
+        Cancelled::Conflict
     } else {
         let cause = format!("DynamoDB cancelled the transaction: {codes:?}");
-        Failure::Call {
-            retryable: false,
-            cause,
-        }
+        Cancelled::Failed(Error::Failed(cause))
     }
-}
-
-fn cancelled(error: &TransactWriteItemsError) -> Option<Vec<CancellationReason>> {
-    if let TransactWriteItemsError::TransactionCanceledException(cancelled) = error {
-        Some(cancelled.cancellation_reasons().to_vec())
-    } else {
-        None
-    }
-}
-
-fn found(reason: CancellationReason) -> Option<Found> {
-    let failed = reason.code() == Some(FAILED);
-    failed.then_some(reason.item)
-}
-
-/// The action that has been `built`.
-pub(super) fn action<T>(
-    built: Result<T, BuildError>,
-    add: impl FnOnce(TransactWriteItemBuilder, T) -> TransactWriteItemBuilder,
-) -> TransactWriteItem {
-    let built = built.expect("every action names its table and its key");
-    add(TransactWriteItem::builder(), built).build()
 }

@@ -2,7 +2,7 @@
 
 use icu_normalizer::ComposingNormalizer;
 
-use super::{MAX_KEY_BYTES, User};
+use super::MAX_KEY_BYTES;
 
 /// An email address in the one form that all its spellings share. At most one user has it.
 ///
@@ -21,8 +21,7 @@ use super::{MAX_KEY_BYTES, User};
 pub struct EmailKey(String);
 
 impl EmailKey {
-    /// The key of the address `email`; `None` where it can be none: it is empty, or
-    /// longer than a key of DynamoDB.
+    /// The key of the address `email`. `None` if it is empty, or longer than a key of DynamoDB.
     pub fn of(email: &str) -> Option<Self> {
         let email = email.trim();
         let key = match email.rsplit_once('@') {
@@ -37,15 +36,15 @@ impl EmailKey {
             .then_some(Self(key))
     }
 
-    /// The key of the address of a stored user; `None` where it has none.
-    pub fn of_user(user: &User) -> Option<Self> {
-        user.text("email").and_then(Self::of)
+    /// The key that an item or a claim holds already.
+    pub fn stored(key: &str) -> Self {
+        Self(key.to_owned())
     }
 
-    /// Reads an `email` parameter.
+    /// The key of an address that a client asks for.
     ///
     /// # Errors
-    /// What to change, as a phrase that follows the parameter's name.
+    /// What to change, as a phrase that follows the name of the parameter.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if !text.contains('@') {
             return Err("must be an email address, such as ada@example.com");
@@ -53,7 +52,7 @@ impl EmailKey {
         Self::of(text).ok_or("must be at most 2,048 bytes")
     }
 
-    /// The text of it.
+    /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,4 +63,34 @@ fn folded(text: &str) -> String {
     let composed = ComposingNormalizer::new_nfc();
     let lower_case = composed.normalize(text).to_lowercase();
     composed.normalize(&lower_case).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_spellings_of_an_address_have_one_key() {
+        for (email, key) in [
+            ("ada@example.com", Some("ada@example.com")),
+            (" Ada@EXAMPLE.com ", Some("ada@example.com")),
+            ("ada@bücher.example", Some("ada@xn--bcher-kva.example")),
+            (
+                "ada@xn--bcher-kva.example",
+                Some("ada@xn--bcher-kva.example"),
+            ),
+            ("a@b@example.com", Some("a@b@example.com")),
+            ("E\u{301}ve@example.com", Some("\u{e9}ve@example.com")),
+            ("ada+tag@example.com", Some("ada+tag@example.com")),
+            ("no address", Some("no address")),
+            (" ", None),
+        ] {
+            assert_eq!(
+                EmailKey::of(email).as_ref().map(EmailKey::as_str),
+                key,
+                "{email}"
+            );
+        }
+        assert_eq!(EmailKey::of(&"a".repeat(MAX_KEY_BYTES + 1)), None);
+    }
 }

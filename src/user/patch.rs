@@ -1,103 +1,72 @@
-//! What a `PATCH` changes of a user: a JSON Merge Patch (RFC 7396).
+//! What a client changes of a user: a JSON Merge Patch (RFC 7396).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_dynamo::AttributeValue;
 
 use super::{
-    Attributes, User, UserId,
-    input::{Draft, Fields, MAX_METADATA_BYTES, metadata_bytes},
+    Field, FieldErrors, Map, Presence, User, UserId,
+    fields::is_small,
+    input::{Reader, is_null},
+    json::Members,
 };
-use crate::error::{Error, FieldErrors, Place};
 
-/// What a client changes of a user. Each value in it keeps every rule.
+/// The fields that a patch names. Each has a value that keeps its rule, or is removed.
 #[derive(Clone, Debug, Default)]
-pub struct UserPatch {
-    name: Option<String>,
-    email: Option<String>,
-    phone: Option<Patched<String>>,
-    metadata: Option<Patched<Map>>,
-}
-
-type Map = HashMap<String, AttributeValue>;
-
-/// What becomes of an optional field.
-#[derive(Clone, Debug)]
-enum Patched<T> {
-    Removed,
-    Set(T),
-}
+pub struct UserPatch(BTreeMap<&'static str, Option<AttributeValue>>);
 
 impl UserPatch {
-    /// Reads the body of a `PATCH` of the user `addressed`. A `userId` in it must be
-    /// the same.
+    /// Reads a patch of the user `addressed`. A `userId` in it must be the same.
     ///
     /// # Errors
-    /// [`Error::MalformedJson`], or [`Error::InvalidUser`] with all that is wrong.
-    pub fn read(body: &[u8], addressed: &UserId) -> Result<Self, Error> {
-        let mut fields = Fields::read(body)?;
-        fields.addressed(addressed);
-        // Null removes a field, and these two have to be there.
-        let draft = Draft {
-            name: fields
-                .present_string("name")
-                .map(|name| name.trim().to_owned()),
-            email: fields.present_string("email"),
-            phone: fields.optional_string("phone"),
-        };
-        fields.check(&draft);
-        let phone = match draft.phone {
-            Some(phone) => Some(Patched::Set(phone)),
-            None => fields.has("phone").then_some(Patched::Removed),
-        };
-        let metadata = match fields.metadata() {
-            Some(AttributeValue::M(metadata)) => Some(Patched::Set(metadata)),
-            _ => fields.has("metadata").then_some(Patched::Removed),
-        };
-        fields.finish()?;
-        Ok(Self {
-            name: draft.name,
-            email: draft.email,
-            phone,
-            metadata,
-        })
+    /// All that is wrong.
+    pub fn read(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
+        let mut reader = Reader::new(members);
+        reader.addressed(addressed);
+        let mut patch = Self::default();
+        for (name, presence, rule) in Field::of_clients() {
+            let Some(raw) = reader.member(name) else {
+                continue;
+            };
+            let value = match presence {
+                Presence::Required if is_null(raw) => {
+                    reader.errors.push_field(name, "is required");
+                    None
+                }
+                Presence::Optional if is_null(raw) => None,
+                Presence::Required | Presence::Optional => reader.read(name, rule, raw),
+            };
+            patch.0.insert(name, value);
+        }
+        reader.finish(patch)
     }
 
-    /// What the attributes of `stored` become.
+    /// The values of the fields that this patch changes in `stored`.
     ///
     /// # Errors
-    /// [`Error::InvalidUser`] where the merged `metadata` is too large.
-    pub(super) fn attributes(&self, stored: &User) -> Result<Attributes, Error> {
-        let mut attributes = Attributes::new();
-        let strings = [("name", &self.name), ("email", &self.email)];
-        for (attribute, text) in strings {
-            if let Some(text) = text {
-                attributes.push((attribute, Some(AttributeValue::S(text.clone()))));
-            }
-        }
-        match &self.phone {
-            None => {}
-            Some(Patched::Removed) => attributes.push(("phone", None)),
-            Some(Patched::Set(phone)) => {
-                attributes.push(("phone", Some(AttributeValue::S(phone.clone()))));
-            }
-        }
-        match &self.metadata {
-            None => {}
-            Some(Patched::Removed) => attributes.push(("metadata", None)),
-            Some(Patched::Set(patch)) => {
-                let merged = merged(stored.attribute("metadata").cloned(), patch.clone());
-                if metadata_bytes(&merged) > MAX_METADATA_BYTES {
-                    let mut errors = FieldErrors::default();
-                    let place = Place::Member(&Place::Body, "metadata");
-                    errors.push(place, "must be at most 64 KiB of JSON, patched");
-                    return Err(errors.into());
+    /// An object would be too large after it.
+    pub(super) fn fields(
+        &self,
+        stored: &User,
+    ) -> Result<BTreeMap<&'static str, Option<AttributeValue>>, FieldErrors> {
+        let mut fields = self.0.clone();
+        for (name, value) in &mut fields {
+            if let Some(AttributeValue::M(patch)) = value.take_if(|value| is_map(value)) {
+                let target = stored.attribute(name);
+                let merged = merged(target.map(|target| target.into_owned()), patch);
+                if !is_small(&merged) {
+                    let message = "must be at most 64 KiB of JSON, patched";
+                    return Err(FieldErrors::of(name, message));
                 }
-                attributes.push(("metadata", Some(merged)));
+                *value = Some(merged);
             }
         }
-        Ok(attributes)
+        Ok(fields)
     }
+}
+
+fn is_map(value: &AttributeValue) -> bool {
+    matches!(value, AttributeValue::M(_))
 }
 
 /// What `target` becomes under `patch` (RFC 7396 section 2).

@@ -1,6 +1,6 @@
 //! Whatever comes in: a clear 4xx, no panic, nothing lost.
 
-use lambda_http::http::Method;
+use http::Method;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},

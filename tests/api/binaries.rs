@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use lambda_http::http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
@@ -93,7 +93,7 @@ impl Running {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> (u16, HeaderMap, Value) {
-        let mut request = lambda_http::http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
             .header("content-type", "application/json");
@@ -214,7 +214,7 @@ async fn it_answers_as_if_a_given_user_called() {
     let service = Running::start(user_service(&arguments)).await;
     let greeting = service.greeting.join("\n");
     assert!(
-        greeting.contains("Requests are taken for those of canary-7"),
+        greeting.contains("Caller: canary-7, unless a request names another in X-Local-Caller"),
         "{greeting}"
     );
     let list = async |caller: &[(&str, &str)]| {
@@ -360,6 +360,31 @@ async fn an_endpoint_that_is_no_url_is_one_line_and_exit_code_1() {
             line.starts_with("error: AWS_ENDPOINT_URL_DYNAMODB: "),
             "{line}"
         );
+    }
+}
+
+#[tokio::test]
+async fn all_faults_of_the_configuration_are_reported_together() {
+    for command in [&["--port", "0"][..], &["claim-emails"]] {
+        let tables = ["--table", "UserEmails", "--emails-table", "UserEmails"];
+        let mut service = user_service(&[&tables, command].concat());
+        service.env("AWS_ENDPOINT_URL", "localhost:8000");
+        service.env("ALLOWED_ORIGINS", "example.com");
+        let refused = output(service).await;
+        assert_eq!(refused.status.code(), Some(1), "{command:?}");
+        assert_eq!(refused.stdout, b"", "{command:?}");
+        let text = String::from_utf8(refused.stderr).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let says = [
+            "error: --table and --emails-table both name the table UserEmails; ",
+            "error: AWS_ENDPOINT_URL: \"localhost:8000\" is not an HTTP URL. ",
+            "error: ALLOWED_ORIGINS: \"example.com\" is not an origin",
+        ];
+        assert_eq!(lines.len(), says.len(), "{text}");
+        for (line, says) in lines.iter().zip(says) {
+            assert!(line.starts_with(says), "{text}");
+            assert!(line.contains(" Example: "), "{text}");
+        }
     }
 }
 
@@ -859,67 +884,101 @@ async fn a_dynamodb_of_this_machine_that_is_not_there_is_one_line_and_exit_code_
     );
 }
 
-#[tokio::test]
-async fn the_lambda_binary_says_at_start_what_is_missing() {
+/// The log of the Lambda binary, which does not start: each fault of its configuration.
+async fn faults_of_the_lambda_binary(environment: &[(&str, &str)]) -> Vec<String> {
     let runtime_api = RuntimeApi::start().await.unwrap();
-    let without_emails = |more: &[(&'static str, &'static str)]| {
-        let tables = [
-            ("TABLE_NAME", "x"),
-            ("IDEMPOTENCY_TABLE_NAME", "y"),
-            ("UNIQUE_EMAILS", "off"),
-        ];
-        [&tables, more].concat()
-    };
-    for (environment, says) in [
-        (vec![], "TABLE_NAME is not set"),
-        (vec![("TABLE_NAME", "")], "TABLE_NAME is not set"),
-        (vec![("TABLE_NAME", "x")], "EMAILS_TABLE_NAME is not set"),
+    let (path, file) = log_file("lambda");
+    let binary = env!("CARGO_BIN_EXE_lambda");
+    let mut sandbox = runtime_api
+        .start_sandbox(binary, environment.iter().copied(), file)
+        .unwrap();
+    let code = sandbox.ended().await.unwrap().code();
+    assert_eq!(code, Some(1), "{environment:?}");
+    let log = std::fs::read_to_string(path).unwrap();
+    let line: Value = serde_json::from_str(&log).unwrap_or_else(|error| panic!("{error}: {log}"));
+    assert_eq!(line["message"], "not started");
+    let cause = line["cause"].as_str().unwrap();
+    cause.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_lambda_binary_says_at_start_what_is_wrong_with_its_configuration() {
+    let complete = [
+        ("TABLE_NAME", "UserData"),
+        ("EMAILS_TABLE_NAME", "UserEmails"),
+        ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+        ("AUTH_MODE", "IAM"),
+    ];
+    for (name, value, says) in [
+        ("TABLE_NAME", "", "TABLE_NAME: not set. "),
+        ("EMAILS_TABLE_NAME", "", "EMAILS_TABLE_NAME: not set. "),
+        ("UNIQUE_EMAILS", "no", "UNIQUE_EMAILS: must be on or off"),
         (
-            vec![("TABLE_NAME", "x"), ("UNIQUE_EMAILS", "no")],
-            "UNIQUE_EMAILS is on or off",
+            "IDEMPOTENCY_TABLE_NAME",
+            "",
+            "IDEMPOTENCY_TABLE_NAME: not set. ",
         ),
         (
-            vec![("TABLE_NAME", "x"), ("UNIQUE_EMAILS", "off")],
-            "IDEMPOTENCY_TABLE_NAME is not set",
+            "IDEMPOTENCY_TABLE_NAME",
+            "UserData",
+            "TABLE_NAME and IDEMPOTENCY_TABLE_NAME both name the table UserData; ",
         ),
-        (without_emails(&[]), "AUTH_MODE is not set"),
+        ("AUTH_MODE", "", "AUTH_MODE: not set. "),
         (
-            without_emails(&[("AUTH_MODE", "iam")]),
-            "AUTH_MODE is IAM, COGNITO or NONE",
+            "AUTH_MODE",
+            "iam",
+            "AUTH_MODE: must be IAM, COGNITO or NONE, not \"iam\". ",
         ),
+        ("AWS_REGION", "", "AWS_REGION: not set. "),
         (
-            without_emails(&[("AUTH_MODE", "IAM"), ("AWS_REGION", "")]),
-            "AWS_REGION is not set",
-        ),
-        (
-            without_emails(&[("AUTH_MODE", "IAM"), ("ALLOWED_ORIGINS", "example.com")]),
+            "ALLOWED_ORIGINS",
+            "example.com",
             "ALLOWED_ORIGINS: \"example.com\" is not an origin",
         ),
+        ("BASE_PATH", "users", "BASE_PATH: must not be users"),
+        ("BASE_PATH", "//users/", "BASE_PATH: must not be users"),
         (
-            without_emails(&[("AUTH_MODE", "IAM"), ("BASE_PATH", "users")]),
-            "BASE_PATH: must not be users",
+            "AWS_ENDPOINT_URL",
+            "localhost:8000",
+            "AWS_ENDPOINT_URL: \"localhost:8000\" is not an HTTP URL. ",
         ),
         (
-            without_emails(&[("AUTH_MODE", "IAM"), ("BASE_PATH", "//users/")]),
-            "BASE_PATH: must not be users",
-        ),
-        (
-            vec![("TABLE_NAME", "x"), ("AWS_LAMBDA_RUNTIME_API", "")],
-            "this binary is for Lambda",
+            "AWS_LAMBDA_RUNTIME_API",
+            "",
+            "AWS_LAMBDA_RUNTIME_API: not set. Lambda sets it. On your machine, use `cargo run`. ",
         ),
     ] {
-        let (path, file) = log_file("lambda");
-        let binary = env!("CARGO_BIN_EXE_lambda");
-        let mut sandbox = runtime_api
-            .start_sandbox(binary, environment, file)
-            .unwrap();
-        assert_eq!(sandbox.ended().await.unwrap().code(), Some(1), "{says}");
-        let log = std::fs::read_to_string(path).unwrap();
-        let line: Value =
-            serde_json::from_str(&log).unwrap_or_else(|error| panic!("{error}: {log}"));
-        let cause = line["cause"].as_str().unwrap().replace('\\', "");
-        assert!(cause.starts_with(says), "{line}");
+        let environment = [&complete[..], &[(name, value)]].concat();
+        let faults = faults_of_the_lambda_binary(&environment).await;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with(says), "{faults:?}");
+        assert!(faults[0].contains(" Example: "), "{faults:?}");
+        assert!(faults[0].contains(&format!("{name}=")), "{faults:?}");
     }
+}
+
+#[tokio::test]
+async fn the_lambda_binary_reports_all_faults_of_its_configuration_in_one_line_of_the_log() {
+    let faults = faults_of_the_lambda_binary(&[
+        ("TABLE_NAME", "UserData"),
+        ("IDEMPOTENCY_TABLE_NAME", "UserData"),
+        ("AUTH_MODE", "iam"),
+        ("BASE_PATH", "users"),
+        ("AWS_REGION", ""),
+    ])
+    .await;
+    let named: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.split([':', ' ']).next().unwrap())
+        .collect();
+    let expected = [
+        "EMAILS_TABLE_NAME",
+        "TABLE_NAME", // and IDEMPOTENCY_TABLE_NAME
+        "AUTH_MODE",
+        "BASE_PATH",
+        "AWS_REGION",
+    ];
+    assert_eq!(named, expected, "{faults:?}");
 }
 
 #[tokio::test]

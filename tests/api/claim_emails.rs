@@ -218,7 +218,7 @@ async fn claims_that_are_left_over_are_given_up_and_the_addresses_are_free_again
     // Not even one that seemed to be left over is, where its user has the address by now.
     let store = service.user_store();
     for claim in store.claims(None).await.unwrap().0 {
-        assert!(!store.give_up(&claim).await.unwrap());
+        assert!(!store.release_left_over(&claim).await.unwrap());
     }
     assert_eq!(service.claims().await, claims);
     let _ = service.post("/users", &old).await.has_status(201);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use uuid::Uuid;

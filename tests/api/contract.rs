@@ -7,8 +7,8 @@ use std::{
     sync::LazyLock,
 };
 
+use http::{HeaderName, Method};
 use jsonschema::Validator;
-use lambda_http::http::{HeaderName, Method};
 use serde_json::{Map, Value, json};
 
 use crate::{

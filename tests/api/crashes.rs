@@ -1,6 +1,6 @@
 //! `kill -9` on either side of every DynamoDB call of every write.
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! `POST /users`
 
 use futures_util::future::join_all;
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::json;
 
 use crate::harness::{Service, Setup, ada, some_id};

@@ -1,6 +1,6 @@
 //! `DELETE /users/{userId}` and `DELETE /users?userId=`
 
-use lambda_http::http::Method;
+use http::Method;
 
 use crate::harness::{Service, ada, some_id};
 

@@ -1,6 +1,6 @@
 //! The contract as it is served, and its page.
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::Value;
 
 use crate::harness::{Service, Setup, Through};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

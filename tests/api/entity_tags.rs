@@ -1,6 +1,6 @@
 //! `ETag` as a strong validator (RFC 9110 section 8.8.1), whoever writes to the table.
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{

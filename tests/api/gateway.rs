@@ -6,7 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{

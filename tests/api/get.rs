@@ -1,6 +1,6 @@
 //! `GET /users/{userId}` and `GET /users?userId=`
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::json;
 
 use crate::harness::{Service, Setup, ada, if_match, some_id};

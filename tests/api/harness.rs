@@ -20,27 +20,26 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use lambda_http::http::{HeaderMap, Method, Request, StatusCode};
 use serde_dynamo::Item;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use user_service::{
-    access::AuthMode,
-    api::Api,
+    http::{Api, cors::AllowedOrigins},
+    lambda::{BasePath, Function as LambdaFunction},
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
         gateway::{self, Takes},
         http::Timeouts,
     },
     log,
-    request::BasePath,
-    response::AllowedOrigins,
+    service::{AuthMode, UserService},
     store::{Tables, UserStore},
 };
 use uuid::Uuid;
@@ -102,7 +101,7 @@ pub struct Service {
 }
 
 enum Function {
-    InProcess(Api),
+    InProcess(LambdaFunction),
     Lambda {
         runtime_api: RuntimeApi,
         environment: Vec<(&'static str, String)>,
@@ -222,7 +221,7 @@ impl Service {
     /// Sends an event to the function and takes its response for an answer.
     pub async fn answer(&self, event: &Value) -> Answer {
         let response = match &self.function {
-            Function::InProcess(api) => gateway::invoke(api.clone())(event.clone()).await.unwrap(),
+            Function::InProcess(function) => function.invoke(event.clone()).await.unwrap(),
             Function::Lambda { .. } => match self.invoke(event).await {
                 Outcome::Response(response) => response,
                 Outcome::Error(error) => panic!("the function failed: {error}"),
@@ -436,17 +435,14 @@ impl Setup {
             ));
         } else {
             let store = UserStore::new(&sdk_config(&endpoint).await, tables.clone());
-            let api = Api::new(
-                store,
-                self.clock.unwrap_or(SystemTime::now),
-                AuthMode::parse(auth_mode).unwrap(),
-                settings.origins.clone(),
-                BasePath::parse(self.base_path).unwrap(),
-            );
-            function = Function::InProcess(api.clone());
+            let users = UserService::new(store, self.clock.unwrap_or(SystemTime::now));
+            let auth_mode = AuthMode::parse(auth_mode).unwrap();
+            let api = Api::new(users, auth_mode, settings.origins.clone());
+            let base_path = BasePath::parse(self.base_path).unwrap();
+            function = Function::InProcess(LambdaFunction::new(api.clone(), base_path.clone()));
             tokio::spawn(gateway::serve(
                 listener,
-                gateway::invoke(api),
+                gateway::invoke(api, base_path),
                 settings,
                 std::future::pending(),
             ));

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

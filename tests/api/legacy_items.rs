@@ -1,6 +1,6 @@
 //! Items that other clients have put into the table.
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Service, Setup, ada, if_match, some_id};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lambda_http::http::{HeaderMap, Method};
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use user_service::{
         gateway::{self, Settings, Takes},
         http::Timeouts,
     },
-    response::AllowedOrigins,
+    http::cors::AllowedOrigins,
 };
 
 use crate::binaries::{Running, user_service};

@@ -1,6 +1,6 @@
 //! `HEAD`, `OPTIONS`, CORS, other methods and other paths.
 
-use lambda_http::http::Method;
+use http::Method;
 
 use crate::harness::{Service, Setup, ada, some_id};
 

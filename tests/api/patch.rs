@@ -1,6 +1,6 @@
 //! `PATCH /users/{userId}`: JSON Merge Patch (RFC 7396).
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Service, ada, some_id};

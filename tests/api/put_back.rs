@@ -1,6 +1,6 @@
 //! `PUT` of what `GET` gave, edited or not.
 
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{

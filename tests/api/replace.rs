@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use lambda_http::http::Method;
+use http::Method;
 use serde_json::json;
 
 use crate::harness::{Service, Setup, Through, ada, if_match, some_id};

@@ -1,13 +1,15 @@
 //! The file that keeps the tables of an embedded DynamoDB.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Read},
-    path::Path,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read},
+    path::{self, Path},
 };
 
+use dynoxide::{Database, DynoxideError};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
+use thiserror::Error;
 
 /// How every SQLite database begins (<https://www.sqlite.org/fileformat.html>).
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -16,42 +18,67 @@ const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// (<https://www.sqlite.org/tempfiles.html>).
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Makes the file at the absolute path `path` ready to keep tables: makes it where it is not
-/// there, and lets nobody but its owner read and write it and what is beside it.
+/// Why a file cannot keep tables, as a phrase after its name.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It cannot be read or made.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its path is not UTF-8.
+    #[error("the path is not UTF-8")]
+    Path,
+    /// It has another format.
+    #[error("this is not a database, and no file of this service; choose another file for --data")]
+    NotADatabase,
+    /// It is a SQLite database without the tables of the engine.
+    #[error(
+        "this is the SQLite database of another program, and no file of this service; choose \
+         another file for --data"
+    )]
+    OfAnotherProgram,
+    /// SQLite cannot read it.
+    #[error("the database cannot be read: {0}")]
+    Unreadable(#[from] rusqlite::Error),
+    /// The engine cannot use it.
+    #[error(transparent)]
+    Engine(#[from] DynoxideError),
+}
+
+/// Opens the database in `file`. Makes the file where it is not there, and lets nobody but its
+/// owner read and write it and what is beside it.
 ///
 /// # Errors
-/// Why it cannot keep tables, as a phrase after the file's name. Nothing is written then.
-pub(super) fn prepare(path: &str) -> Result<(), String> {
+/// Why it cannot keep tables. A file of another program is left as it is.
+pub(super) fn open(file: &Path) -> Result<Database, FileError> {
+    // An absolute path is never one of SQLite's own names, such as `:memory:`.
+    let path = path::absolute(file)?;
+    let path = path.to_str().ok_or(FileError::Path)?;
     match File::open(path) {
         Ok(file) => check(path, file)?,
         Err(error) if error.kind() == ErrorKind::NotFound => create(path)?,
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.into()),
     }
     for suffix in BESIDE.iter().chain(&[""]) {
         keep_private(Path::new(&format!("{path}{suffix}")));
     }
-    Ok(())
+    Ok(Database::new(path)?)
 }
 
 /// Refuses a file that is neither empty nor a database of the embedded DynamoDB.
-fn check(path: &str, file: File) -> Result<(), String> {
+fn check(path: &str, file: File) -> Result<(), FileError> {
     let mut head = Vec::new();
-    file.take(SQLITE.len() as u64)
-        .read_to_end(&mut head)
-        .map_err(|error| error.to_string())?;
-    let other = |what| {
-        format!("this is {what}, and no file of this service; choose another file for --data")
-    };
+    file.take(SQLITE.len() as u64).read_to_end(&mut head)?;
     if head.is_empty() {
         return Ok(());
     }
     if head != SQLITE {
-        return Err(other("not a database"));
+        return Err(FileError::NotADatabase);
     }
-    match tables(path) {
-        Ok(tables) if tables.is_empty() || tables.iter().any(|table| table == "_tables") => Ok(()),
-        Ok(_) => Err(other("the SQLite database of another program")),
-        Err(error) => Err(format!("the database cannot be read: {error}")),
+    let tables = tables(path)?;
+    if tables.is_empty() || tables.iter().any(|table| table == "_tables") {
+        Ok(())
+    } else {
+        Err(FileError::OfAnotherProgram)
     }
 }
 
@@ -66,19 +93,18 @@ fn tables(path: &str) -> rusqlite::Result<Vec<String>> {
     let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
     let uri = format!("file:///{path}?mode=ro{immutable}");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let database = Connection::open_with_flags(uri, flags)?;
-    let mut tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let tables = tables.query_map([], |row| row.get(0))?;
-    tables.collect()
+    Connection::open_with_flags(uri, flags)?
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
-fn create(path: &str) -> Result<(), String> {
+fn create(path: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let created = options.open(path);
-    created.map(drop).map_err(|error| error.to_string())
+    options.open(path).map(drop)
 }
 
 /// Lets nobody but its owner read and write a file, where there is one.
@@ -86,7 +112,7 @@ fn keep_private(file: &Path) {
     #[cfg(unix)]
     if file.is_file() {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        if let Err(error) = std::fs::set_permissions(file, permissions) {
+        if let Err(error) = fs::set_permissions(file, permissions) {
             let cause = error.to_string();
             tracing::warn!(cause, "others may be able to read the file of --data");
         }

@@ -1,5 +1,5 @@
-//! The embedded engine over DynamoDB's protocol, for SDKs and the AWS CLI: what a browser
-//! sends is refused, for any page may send it.
+//! The embedded engine over DynamoDB's protocol, for SDKs and the AWS CLI. Requests of browsers
+//! are refused, because any page may send them.
 
 use dynoxide::{
     Database, DynoxideError,
@@ -7,7 +7,7 @@ use dynoxide::{
 };
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, StatusCode,
     body::{Bytes, Incoming},
     header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, ORIGIN},
     http::request::Parts,
@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    endpoint::is_loopback,
+    http::host::is_loopback,
     local::http::{self, BodyError, Timeouts},
 };
 
@@ -28,70 +28,61 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
+type Response = hyper::Response<Full<Bytes>>;
+
+/// Answers a request as DynamoDB does.
 pub(super) async fn answer(
     database: Database,
     timeouts: Timeouts,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
-    if is_of_a_browser(&parts) {
-        let message = "This DynamoDB is for programs on this machine, and answers no browser";
-        return refusal(StatusCode::FORBIDDEN, "AccessDeniedException", message);
+) -> Response {
+    match run(&database, timeouts, request).await {
+        Ok(output) => response(StatusCode::OK, output),
+        Err(refusal) => refusal.into_response(),
     }
-    if parts.method != Method::POST || parts.uri.path() != "/" {
-        let message = "Send POST /, as the AWS SDKs do";
-        return refusal(StatusCode::NOT_FOUND, "UnknownOperationException", message);
+}
+
+async fn run(
+    database: &Database,
+    timeouts: Timeouts,
+    request: Request<Incoming>,
+) -> Result<String, Refusal> {
+    let (head, body) = request.into_parts();
+    if is_of_a_browser(&head) {
+        return Err(Refusal::Browser);
     }
-    let body = match http::read(body, MAX_BODY_BYTES, timeouts.body).await {
-        Ok(body) => body,
-        Err(BodyError::TooLarge) => {
-            let message = "The request is over 16 MB";
-            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge", message);
-        }
-        Err(BodyError::Late) => {
-            let message = "The body did not come in time";
-            return refusal(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message);
-        }
-        Err(BodyError::Broken) => return malformed(),
-    };
-    let Ok(body) = std::str::from_utf8(&body) else {
-        return malformed();
-    };
-    let text = |name: HeaderName| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    if let Some(refusal) = auth_material::validate(AuthMaterial {
-        authorization: text(AUTHORIZATION),
-        query: parts.uri.query().unwrap_or_default(),
+    if head.method != Method::POST || head.uri.path() != "/" {
+        return Err(Refusal::NotAnOperation);
+    }
+    let body = http::read(body, MAX_BODY_BYTES, timeouts.body)
+        .await
+        .map_err(Refusal::Body)?;
+    let body = str::from_utf8(&body).map_err(|_| Refusal::Body(BodyError::Broken))?;
+    check_signature(&head)?;
+    let target = text(&head, TARGET).unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    call(database, operation, body)
+        .ok_or(Refusal::UnknownOperation)?
+        .map_err(Refusal::Engine)
+}
+
+/// Checks that the request has a signature. Any one is accepted.
+fn check_signature(head: &Parts) -> Result<(), Refusal> {
+    let material = AuthMaterial {
+        authorization: text(head, AUTHORIZATION),
+        query: head.uri.query().unwrap_or_default(),
         has_date_header: [AMZ_DATE, DATE]
             .iter()
-            .any(|name| parts.headers.contains_key(name)),
-    }) {
-        return of(StatusCode::BAD_REQUEST, refusal);
+            .any(|name| head.headers.contains_key(name)),
+    };
+    match auth_material::validate(material) {
+        None => Ok(()),
+        Some(refusal) => Err(Refusal::Unsigned(refusal)),
     }
-    let target = text(TARGET).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default();
-    match run(&database, operation, body) {
-        Some(Ok(answer)) => of(StatusCode::OK, answer),
-        Some(Err(error)) => {
-            let status = StatusCode::from_u16(error.status_code());
-            of(
-                status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-                error.to_json(),
-            )
-        }
-        None => {
-            let message = "X-Amz-Target names no operation that is there";
-            refusal(
-                StatusCode::BAD_REQUEST,
-                "UnknownOperationException",
-                message,
-            )
-        }
-    }
+}
+
+fn text(head: &Parts, name: HeaderName) -> Option<&str> {
+    head.headers.get(name)?.to_str().ok()
 }
 
 /// Whether a page may have sent the request. Browsers send `Origin` with every `POST`
@@ -104,12 +95,12 @@ fn is_of_a_browser(head: &Parts) -> bool {
         || !http::is_for(head, is_loopback)
 }
 
-/// Runs an operation; `None` where there is none of this name.
-fn run(database: &Database, operation: &str, body: &str) -> Option<Result<String, DynoxideError>> {
+/// Calls an operation; `None` where there is none of this name.
+fn call(database: &Database, operation: &str, body: &str) -> Option<Result<String, DynoxideError>> {
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {
             match operation {
-                $($name => Some(call(body, |request| database.$method(request))),)*
+                $($name => Some(with_json(body, |input| database.$method(input))),)*
                 _ => None,
             }
         };
@@ -145,7 +136,8 @@ fn run(database: &Database, operation: &str, body: &str) -> Option<Result<String
     }
 }
 
-fn call<Input: DeserializeOwned, Output: Serialize>(
+/// The output of `method` for an input, both as JSON.
+fn with_json<Input: DeserializeOwned, Output: Serialize>(
     body: &str,
     method: impl FnOnce(Input) -> dynoxide::Result<Output>,
 ) -> dynoxide::Result<String> {
@@ -162,22 +154,83 @@ fn call<Input: DeserializeOwned, Output: Serialize>(
         .map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-fn malformed() -> Response<Full<Bytes>> {
-    let message = "The body cannot be read";
-    refusal(StatusCode::BAD_REQUEST, "SerializationException", message)
+/// Why a request is not done.
+enum Refusal {
+    /// A page in a browser may have sent it.
+    Browser,
+    /// It is not a request of DynamoDB's protocol.
+    NotAnOperation,
+    /// The engine has no such operation.
+    UnknownOperation,
+    /// Its body was not read.
+    Body(BodyError),
+    /// It has no signature; with the answer in JSON.
+    Unsigned(String),
+    /// The engine refuses it.
+    Engine(DynoxideError),
 }
 
-/// A refusal that a person may read in a browser, too.
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
+impl Refusal {
+    fn into_response(self) -> Response {
+        let (status, code, message) = match self {
+            Self::Browser => (
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                "This DynamoDB is for programs on this machine, and answers no browser",
+            ),
+            Self::NotAnOperation => (
+                StatusCode::NOT_FOUND,
+                "UnknownOperationException",
+                "Send POST /, as the AWS SDKs do",
+            ),
+            Self::UnknownOperation => (
+                StatusCode::BAD_REQUEST,
+                "UnknownOperationException",
+                "X-Amz-Target names no operation of this DynamoDB",
+            ),
+            Self::Body(error) => of_body(&error),
+            Self::Unsigned(json) => return response(StatusCode::BAD_REQUEST, json),
+            Self::Engine(error) => {
+                let status = StatusCode::from_u16(error.status_code())
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return response(status, error.to_json());
+            }
+        };
+        readable(status, code, message)
+    }
+}
+
+fn of_body(error: &BodyError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        BodyError::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestTooLarge",
+            "The request is over 16 MB",
+        ),
+        BodyError::Late => (
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The body did not come in time",
+        ),
+        BodyError::Broken => (
+            StatusCode::BAD_REQUEST,
+            "SerializationException",
+            "The body cannot be read",
+        ),
+    }
+}
+
+/// An answer that a browser shows, too.
+fn readable(status: StatusCode, code: &str, message: &str) -> Response {
     let kind = format!("com.amazon.coral.service#{code}");
     let body = json!({ "__type": kind, "message": message });
-    let mut response = of(status, body.to_string());
-    let readable = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, readable);
+    let mut response = response(status, body.to_string());
+    let content_type = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
-fn of(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static("application/x-amz-json-1.0");

@@ -4,16 +4,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lambda_http::http::{
+use http::{
     HeaderValue,
     header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    request::Request,
-    response::{self, Response},
-};
+use super::{Response, answer, request::Request};
 
 /// What this module serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +50,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 /// The contract without what is for API Gateway alone: it is the gateway, too,
 /// that asks who calls.
 static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
-    let document = serde_saphyr::from_str(include_str!("../openapi.yaml"));
+    let document = serde_saphyr::from_str(include_str!("../../openapi.yaml"));
     let mut document = document.expect("the tests read this very document");
     remove_gateway_extensions(&mut document);
     remove_security(&mut document);
@@ -92,7 +89,7 @@ impl Document {
         const CSS: &str = "text/css; charset=utf-8";
         const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
         let (content_type, body) = match self {
-            Self::Start => return response::redirect(&format!("{}/docs", request.mount)),
+            Self::Start => return answer::redirect(&format!("{}/docs", request.mount)),
             Self::Page => (HTML, include_str!("docs/index.html").to_owned()),
             Self::Style => (CSS, swagger_ui("swagger-ui.css")),
             Self::Script => (JAVASCRIPT, swagger_ui("swagger-ui-bundle.js")),

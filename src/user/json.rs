@@ -1,7 +1,7 @@
-//! Between JSON and DynamoDB's attribute values, with nothing lost on the way:
-//! numbers keep all their digits, and a name that is given twice is an error.
+//! Between JSON and DynamoDB's attribute values. Nothing is lost: numbers keep all their digits,
+//! and a name that is given twice is an error.
 
-use std::collections::BTreeSet;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
@@ -11,22 +11,19 @@ use serde::{
 use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 
-use crate::error::{FieldErrors, Place};
-
-/// Digits that a DynamoDB number holds
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
-const MAX_DIGITS: usize = 38;
-/// Exponents, in scientific notation, that a DynamoDB number can have.
-const EXPONENTS: std::ops::RangeInclusive<i64> = -130..=125;
+use super::{
+    field_error::{FieldErrors, Place},
+    number,
+};
 
 /// An attribute value as JSON, always the same text for the same value. Sets become sorted
 /// arrays, binary becomes base64 (RFC 4648 section 4), numbers are written as DynamoDB
 /// holds them, and maps in the order of their names.
-pub struct Json<'a>(pub &'a AttributeValue);
+pub struct Json<T>(pub T);
 
-impl Serialize for Json<'_> {
+impl<T: Borrow<AttributeValue>> Serialize for Json<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
+        match self.0.borrow() {
             AttributeValue::S(text) => serializer.serialize_str(text),
             AttributeValue::N(number) => JsonNumber(number).serialize(serializer),
             AttributeValue::Bool(value) => serializer.serialize_bool(*value),
@@ -141,9 +138,8 @@ pub fn string(raw: &RawValue) -> Result<String, String> {
     serde_json::from_str(raw.get()).map_err(|_| String::from("holds a lone surrogate"))
 }
 
-/// Turns JSON into the attribute value that holds it exactly, at most `depth`
-/// containers deep. What is wrong goes to `errors`, and the value that comes back
-/// is then of no use.
+/// Turns JSON into the attribute value that holds it exactly, at most `depth` containers deep.
+/// Errors go to `errors`; the value is of no use then.
 pub fn attribute_value(
     raw: &RawValue,
     place: Place<'_>,
@@ -157,24 +153,7 @@ pub fn attribute_value(
             errors.push(place, "is nested too deep");
             AttributeValue::Null(true)
         }
-        Some(b'{') => {
-            let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
-                errors.push(place, "has a name with a lone surrogate");
-                return AttributeValue::Null(true);
-            };
-            for name in members.names().1 {
-                errors.push(Place::Member(&place, name), "is given more than once");
-            }
-            let map = members.0.into_iter().map(|(name, raw)| {
-                let member = Place::Member(&place, &name);
-                if name.is_empty() {
-                    errors.push(member, "has an empty name");
-                }
-                let value = attribute_value(raw, member, depth - 1, errors);
-                (name, value)
-            });
-            AttributeValue::M(map.collect())
-        }
+        Some(b'{') => map(text, place, depth - 1, errors),
         Some(b'[') => {
             let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
             let list = elements.into_iter().enumerate().map(|(index, raw)| {
@@ -188,15 +167,33 @@ pub fn attribute_value(
         })),
         Some(b't' | b'f') => AttributeValue::Bool(text == "true"),
         Some(b'n') => AttributeValue::Null(true),
-        _ => AttributeValue::N(number(text).unwrap_or_else(|| {
+        _ => AttributeValue::N(number::canonical(text).unwrap_or_else(|| {
             errors.push(
                 place,
-                "is a number that DynamoDB cannot hold: at most 38 digits, \
-                 and a magnitude from 1e-130 to below 1e126",
+                "must be a number of at most 38 digits, with a magnitude from 1e-130 to below 1e126",
             );
             String::new()
         })),
     }
+}
+
+fn map(text: &str, place: Place<'_>, depth: usize, errors: &mut FieldErrors) -> AttributeValue {
+    let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
+        errors.push(place, "has a name with a lone surrogate");
+        return AttributeValue::Null(true);
+    };
+    for name in members.names().1 {
+        errors.push(Place::Member(&place, name), "is given more than once");
+    }
+    let map = members.0.into_iter().map(|(name, raw)| {
+        let member = Place::Member(&place, &name);
+        if name.is_empty() {
+            errors.push(member, "has an empty name");
+        }
+        let value = attribute_value(raw, member, depth, errors);
+        (name, value)
+    });
+    AttributeValue::M(map.collect())
 }
 
 /// Whether the JSON value `sent`, as [`attribute_value`] reads it, is what [`Json`] shows of
@@ -205,7 +202,9 @@ pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
     use AttributeValue::{B, Bool, Bs, L, M, N, Ns, Null, S, Ss};
     match stored {
         S(_) | Bool(_) | Null(_) => stored == sent,
-        N(stored) => matches!(sent, N(sent) if number(stored) == number(sent)),
+        N(stored) => {
+            matches!(sent, N(sent) if number::canonical(stored) == number::canonical(sent))
+        }
         B(stored) => matches!(sent, S(sent) if BASE64_STANDARD.encode(stored) == *sent),
         L(stored) => matches!(sent, L(sent) if stored.len() == sent.len()
             && stored.iter().zip(sent).all(|(stored, sent)| shows(stored, sent))),
@@ -215,7 +214,9 @@ pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
         })),
         Ss(stored) => is_set(stored.iter().map(|text| Element::Text(text.clone())), sent),
         Ns(stored) => is_set(
-            stored.iter().map(|text| Element::Number(number(text))),
+            stored
+                .iter()
+                .map(|text| Element::Number(number::canonical(text))),
             sent,
         ),
         Bs(stored) => {
@@ -237,7 +238,7 @@ impl Element {
     fn of(value: &AttributeValue) -> Option<Self> {
         match value {
             AttributeValue::S(text) => Some(Self::Text(text.clone())),
-            AttributeValue::N(text) => Some(Self::Number(number(text))),
+            AttributeValue::N(text) => Some(Self::Number(number::canonical(text))),
             AttributeValue::Bool(_)
             | AttributeValue::Null(_)
             | AttributeValue::B(_)
@@ -261,83 +262,4 @@ fn is_set(shown: impl ExactSizeIterator<Item = Element>, sent: &AttributeValue) 
             .map(Element::of)
             .collect::<Option<BTreeSet<_>>>()
             == Some(shown.collect())
-}
-
-/// The text in which DynamoDB gives back the JSON number `text`: plain decimal
-/// digits, no zeros around them. `None` where DynamoDB cannot hold it exactly.
-fn number(text: &str) -> Option<String> {
-    let (sign, magnitude) = match text.strip_prefix('-') {
-        Some(magnitude) => ("-", magnitude),
-        None => ("", text),
-    };
-    let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_start_matches('0').trim_end_matches('0');
-    if significant.is_empty() {
-        return Some(String::from("0"));
-    }
-    let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
-    // The value is 0.SIGNIFICANT times ten to the power of `point`.
-    let point = i64::from(exponent.parse::<i32>().ok()?)
-        + i64::try_from(significant.len() + trailing_zeros).ok()?
-        - i64::try_from(fraction.len()).ok()?;
-    if significant.len() > MAX_DIGITS || !EXPONENTS.contains(&(point - 1)) {
-        return None;
-    }
-    let width = usize::try_from(point.unsigned_abs()).ok()?;
-    Some(if point <= 0 {
-        format!("{sign}0.{}{significant}", "0".repeat(width))
-    } else if width >= significant.len() {
-        format!("{sign}{significant:0<width$}")
-    } else {
-        let (whole, fraction) = significant.split_at(width);
-        format!("{sign}{whole}.{fraction}")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn a_number_is_written_as_dynamodb_gives_it_back() {
-        for (json, dynamodb) in [
-            ("0", "0"),
-            ("-0", "0"),
-            ("0.000", "0"),
-            ("0e999999999999999999999", "0"),
-            ("1", "1"),
-            ("1.0", "1"),
-            ("100", "100"),
-            ("-1.50", "-1.5"),
-            ("1e2", "100"),
-            ("12.5E-1", "1.25"),
-            ("0.001", "0.001"),
-            ("120e-4", "0.012"),
-            (
-                "12345678901234567890123456789012345678",
-                "12345678901234567890123456789012345678",
-            ),
-        ] {
-            assert_eq!(number(json).as_deref(), Some(dynamodb), "{json}");
-        }
-    }
-
-    #[test]
-    fn a_number_that_dynamodb_would_round_or_refuse_is_none() {
-        for json in [
-            "123456789012345678901234567890123456789",
-            "0.123456789012345678901234567890123456789",
-            "1e126",
-            "-1e126",
-            "1e-131",
-            "1e99999999999999999999",
-            "1e9223372036854775807",
-        ] {
-            assert_eq!(number(json), None, "{json}");
-        }
-        assert!(number("1e125").is_some());
-        assert!(number("1e-130").is_some());
-    }
 }

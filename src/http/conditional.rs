@@ -1,14 +1,18 @@
-//! Conditions that a request puts on what is stored of a user: `If-Match` and
-//! `If-None-Match` (RFC 9110 section 13.1), and the entity-tags that they name.
+//! The conditions of a request: `If-Match` and `If-None-Match` (RFC 9110 section 13.1), and the
+//! entity-tags that they name.
+//!
+//! The crate `headers` skips list members that it cannot parse, so a condition could be lost. Here
+//! a list with a mistake in it is an error.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use lambda_http::http::{
+use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{IF_MATCH, IF_NONE_MATCH},
 };
 use sha2::{Digest, Sha256};
 
-use crate::{error::Error, user::User};
+use super::{answer::to_json, error::Error};
+use crate::{service::Precondition, user::User};
 
 /// Bytes of the hash that an entity-tag keeps.
 const ENTITY_TAG_BYTES: usize = 16;
@@ -28,7 +32,7 @@ impl EntityTag {
 
     /// The tag of what a `GET` of `user` answers.
     fn of(user: &User) -> Self {
-        Self::of_body(&user.to_json())
+        Self::of_body(&to_json(user))
     }
 
     /// As the header field `ETag` has it: in quotes.
@@ -37,12 +41,12 @@ impl EntityTag {
     }
 }
 
-/// Which representation of a user a write may replace or delete.
+/// Which representation a user must have for the request to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// Whichever is there: no header, or `*`.
+    /// Any: there is no header, or it is `*`.
     Any,
-    /// One of these. Empty where the header has weak tags only, which match nothing.
+    /// One of these. None if the header has weak tags only, which match nothing.
     OneOf(Vec<EntityTag>),
 }
 
@@ -62,27 +66,31 @@ impl IfMatch {
         })
     }
 
-    /// Checks that `user` is as the header says.
-    ///
-    /// # Errors
-    /// [`Error::VersionMismatch`].
-    pub fn check(&self, user: &User) -> Result<(), Error> {
+    /// Whether `user` is as the header says.
+    pub fn holds(&self, user: &User) -> bool {
         match self {
-            Self::Any => Ok(()),
-            Self::OneOf(tags) if tags.contains(&EntityTag::of(user)) => Ok(()),
-            Self::OneOf(_) => Err(Error::VersionMismatch),
+            Self::Any => true,
+            Self::OneOf(tags) => tags.contains(&EntityTag::of(user)),
+        }
+    }
+
+    /// The precondition of a write, for which `holds` is [`IfMatch::holds`].
+    pub fn precondition<'a>(&self, holds: &'a (dyn Fn(&User) -> bool + Sync)) -> Precondition<'a> {
+        match self {
+            Self::Any => Precondition::None,
+            Self::OneOf(_) => Precondition::Holds(holds),
         }
     }
 }
 
-/// Which representation of a user the client does not want to meet.
+/// Which representations of a user the client has already, or does not want to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfNoneMatch {
-    /// No header: it takes any.
+    /// There is no header.
     Absent,
-    /// `*`: there is to be no user at all.
+    /// `*`: any.
     Any,
-    /// None of these.
+    /// These.
     NoneOf(Vec<EntityTag>),
 }
 
@@ -128,30 +136,31 @@ enum EntityTags {
 }
 
 impl EntityTags {
+    /// Reads the header field `header`, whose name in messages is `name`.
     fn read(
         headers: &HeaderMap,
         header: &HeaderName,
         name: &'static str,
     ) -> Result<Option<Self>, Error> {
-        let invalid = |message| Error::InvalidHeader { name, message };
-        let lines: Result<Vec<_>, _> = headers
-            .get_all(header)
-            .iter()
-            .map(|line| line.to_str())
-            .collect();
-        let list = lines
-            .map_err(|_| invalid("must be ETags of this service, which are ASCII"))?
-            .join(",");
-        let mut rest = list.trim_matches(LIST_PADDING);
-        if rest.is_empty() {
-            return if headers.contains_key(header) {
-                Err(invalid("must not be empty"))
-            } else {
-                Ok(None)
-            };
+        if !headers.contains_key(header) {
+            return Ok(None);
         }
-        if rest == "*" {
-            return Ok(Some(Self::Any));
+        let lines = headers.get_all(header).iter();
+        let tags = lines
+            .map(|line| line.to_str())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| "must be ETags of this service, which are ASCII")
+            .and_then(|lines| Self::parse(&lines.join(",")));
+        tags.map(Some)
+            .map_err(|message| Error::InvalidHeader { name, message })
+    }
+
+    fn parse(list: &str) -> Result<Self, &'static str> {
+        let mut rest = list.trim_matches(LIST_PADDING);
+        match rest {
+            "" => return Err("must not be empty"),
+            "*" => return Ok(Self::Any),
+            _ => {}
         }
         let mut tags = Vec::new();
         while !rest.is_empty() {
@@ -163,13 +172,11 @@ impl EntityTags {
                 .strip_prefix('"')
                 .and_then(|text| text.split_once('"'))
                 .filter(|(_, after)| after.is_empty() || after.starts_with(LIST_PADDING))
-                .ok_or_else(|| {
-                    invalid("must be *, or ETags in their quotes, as this service gave them")
-                })?;
+                .ok_or("must be *, or ETags in their quotes, as this service gave them")?;
             tags.push((strength, EntityTag(opaque.to_owned())));
             rest = after.trim_start_matches(LIST_PADDING);
         }
-        Ok(Some(Self::List(tags)))
+        Ok(Self::List(tags))
     }
 }
 

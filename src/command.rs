@@ -1,0 +1,63 @@
+//! The command line of `user-service` (feature `local`). Without a command, it serves.
+
+mod claim_emails;
+mod serve;
+mod store;
+
+use std::io::{Write, stdout};
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::LocalSettings;
+
+/// Runs the user service on this machine, over an embedded DynamoDB.
+///
+/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB at that URL
+/// (DynamoDB Local, LocalStack, AWS): on this machine with the environment alone, elsewhere
+/// with your AWS configuration.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL; AWS_ENDPOINT_URL does so for all of AWS\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service, or * [default: those of this machine, or none where the DynamoDB is elsewhere]"
+)]
+pub struct Options {
+    #[command(flatten)]
+    serve: serve::ServeOptions,
+    #[command(flatten)]
+    tables: store::TableOptions,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    ClaimEmails(claim_emails::ClaimOptions),
+}
+
+/// A sentence for the person at the terminal, or a line for each of several faults.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs what `options` ask for, in an environment in which `variable` looks up a name.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+    let Options {
+        serve,
+        tables,
+        command,
+    } = options;
+    let settings = LocalSettings::read(variable, tables.named())?;
+    match command {
+        None => serve::run(serve, &tables, settings).await,
+        Some(Command::ClaimEmails(mut options)) => {
+            options.data = options.data.or(serve.data);
+            claim_emails::run(options, &tables, settings.endpoint).await
+        }
+    }
+}
+
+/// Writes a line to the standard output. It is no error where nobody reads it.
+fn say(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
+}

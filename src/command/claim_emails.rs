@@ -1,0 +1,236 @@
+//! `user-service claim-emails`: claims the email addresses of users who are older than claims,
+//! and finds claims that are left over from a time when nobody maintained them.
+
+mod progress;
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use backon::{ConstantBuilder, Retryable};
+use clap::Args;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use self::progress::Progress;
+use super::{
+    Error, say,
+    store::{self, Place, TableOptions},
+};
+use crate::{
+    settings::Endpoint,
+    store::{self as dynamodb, Claimed, Consistency, Limit, UserStore},
+    user::User,
+};
+
+/// Claims email addresses for users who were there before addresses were unique
+///
+/// It walks the table of users, and claims for each user whose address nobody has claimed.
+/// The tables are in the file of --data, at AWS_ENDPOINT_URL_DYNAMODB, or with --aws those
+/// of your AWS configuration. It can run while the service does, and again after it was
+/// stopped. Users who share an address are listed, and left as they are.
+#[derive(Debug, Args)]
+pub(super) struct ClaimOptions {
+    /// Claim for the users in this file, which the service has made
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: Option<PathBuf>,
+    /// Claim for the users in AWS, with the credentials and the region of your AWS
+    /// configuration
+    #[arg(long)]
+    aws: bool,
+    /// Claims a second, at most: 1 to 10,000
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Give up the claims of users who are gone or have another address, too
+    #[arg(long)]
+    give_up_left_over: bool,
+}
+
+/// Runs the command, and reports what it has done.
+///
+/// # Errors
+/// Why the tables were not walked to their end.
+pub(super) async fn run(
+    options: ClaimOptions,
+    tables: &TableOptions,
+    endpoint: Option<Endpoint>,
+) -> Result<(), Error> {
+    if tables.emails_table().is_none() {
+        return Err("without unique emails there is nothing to claim".into());
+    }
+    let place = place(options.data, options.aws, endpoint)?;
+    let store = store::open_existing(tables, place).await?;
+    let report = claim_emails(&store, options.rate, options.give_up_left_over).await?;
+    say(&report.to_string());
+    Ok(())
+}
+
+/// Where the tables are; `None` is the DynamoDB of the AWS configuration.
+fn place(
+    data: Option<PathBuf>,
+    aws: bool,
+    endpoint: Option<Endpoint>,
+) -> Result<Option<Place>, Error> {
+    match (aws, Place::named(data, endpoint)?) {
+        (true, None) => Ok(None),
+        (false, Some(place)) => Ok(Some(place)),
+        (true, Some(Place::File(_))) => {
+            Err("--aws and --data are two places; give one of them".into())
+        }
+        (true, Some(Place::Endpoint(Endpoint { variable, .. }))) => Err(format!(
+            "--aws is for the tables of your AWS configuration; unset {variable} to use them"
+        )
+        .into()),
+        (false, None) => Err(
+            "claim-emails needs to know where the tables are: --data FILE, \
+                              --aws for those of your AWS configuration, or the environment \
+                              variable AWS_ENDPOINT_URL_DYNAMODB"
+                .into(),
+        ),
+    }
+}
+
+/// Finds the claims whose user is gone or has another address, and gives them up if `gives_up`:
+/// in the wrong table of users, every claim is one. Then walks the table of users, and claims
+/// for each user whose address nobody has claimed. Both write at most `rate` times a second
+/// together. This can run while the service does, and again after it was stopped at any point:
+/// a user who has a claim keeps it.
+async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, Error> {
+    let mut pace = interval(Duration::from_secs(1) / rate.max(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut report = Report {
+        left_over: left_over(store, &mut pace, gives_up).await?,
+        given_up: gives_up,
+        ..Report::default()
+    };
+    let progress = Progress::start("users", store.count_users_about().await);
+    let mut start = None;
+    loop {
+        let page = repeated(|| store.list(Limit::MAX, start.as_ref(), Consistency::Strong)).await?;
+        let claimed = repeated(|| store.have_claims(&page.items)).await?;
+        for (user, claimed) in page.items.iter().zip(claimed) {
+            report.add(user, claim(store, user, claimed, &mut pace).await?);
+            progress.advance();
+        }
+        start = page.next;
+        if start.is_none() {
+            return Ok(report);
+        }
+    }
+}
+
+/// Claims for a user, unless it has a claim, and its item says so.
+async fn claim(
+    store: &UserStore,
+    user: &User,
+    has_claim: bool,
+    pace: &mut Interval,
+) -> Result<Claimed, Error> {
+    let recorded = user.state().and_then(|state| state.email_key());
+    if has_claim && recorded.is_some() && recorded == user.email_key() {
+        return Ok(Claimed::Before);
+    }
+    pace.tick().await;
+    let claimed = repeated(|| store.claim_for(user.user_id())).await?;
+    Ok(match claimed {
+        Claimed::Now if has_claim => Claimed::Before,
+        claimed => claimed,
+    })
+}
+
+/// Walks the table of claims, and returns how many are left over.
+async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Result<u64, Error> {
+    let progress = Progress::start("claims", store.count_claims_about().await);
+    let mut left_over = 0;
+    let mut start = None;
+    loop {
+        let (claims, next) = repeated(|| store.claims(start.as_ref())).await?;
+        claims.iter().for_each(|_| progress.advance());
+        for claim in repeated(|| store.left_over(claims.clone())).await? {
+            if gives_up {
+                pace.tick().await;
+                left_over += u64::from(repeated(|| store.release_left_over(&claim)).await?);
+            } else {
+                left_over += 1;
+            }
+        }
+        start = next;
+        if start.is_none() {
+            return Ok(left_over);
+        }
+    }
+}
+
+/// The outcome of `call`, made up to ten times, a second apart, while it fails for a reason
+/// that may pass.
+async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
+where
+    Call: Future<Output = Result<T, dynamodb::Error>>,
+{
+    let repeats = ConstantBuilder::new()
+        .with_delay(Duration::from_secs(1))
+        .with_max_times(9);
+    call.retry(repeats)
+        .when(|error| matches!(error, dynamodb::Error::Unavailable(_)))
+        .await
+        .map_err(|error| format!("{error}; what is claimed stays claimed: run this again"))
+}
+
+/// What was found, and done.
+#[derive(Debug, Default)]
+struct Report {
+    left_over: u64,
+    given_up: bool,
+    users: u64,
+    claimed: u64,
+    before: u64,
+    without: u64,
+    /// Users whose address another user has, each with that user.
+    shared: Vec<(String, String)>,
+}
+
+impl Report {
+    fn add(&mut self, user: &User, claimed: Claimed) {
+        self.users += 1;
+        match claimed {
+            Claimed::Now => self.claimed += 1,
+            Claimed::Before => self.before += 1,
+            Claimed::Nothing => self.without += 1,
+            Claimed::ByAnother(owner) => self.shared.push((user.user_id().to_owned(), owner)),
+        }
+    }
+}
+
+/// What to tell the person who ran the command.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.left_over, self.given_up) {
+            (0, _) => {}
+            (claims, true) => {
+                writeln!(f, "Claims that were left over, and are given up: {claims}.")?;
+            }
+            (claims, false) => writeln!(
+                f,
+                "Claims that are left over, of users who are gone or have another address: \
+                 {claims}. If this is the right table of users, --give-up-left-over gives them up."
+            )?,
+        }
+        write!(
+            f,
+            "{} users: {} claimed now, {} before, {} without an email address, {} with that of \
+             another user.",
+            self.users,
+            self.claimed,
+            self.before,
+            self.without,
+            self.shared.len()
+        )?;
+        for (user_id, owner) in &self.shared {
+            write!(f, "\n  {user_id} has the address of {owner}")?;
+        }
+        if !self.shared.is_empty() {
+            f.write_str(
+                "\nThese are left as they are; give one user of each pair another address, or \
+                 delete that user.",
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! How far a walk through a table is.
+
+use std::io::{Write, stderr};
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+/// How many items are walked between two lines of progress.
+const ITEMS_PER_LINE: u64 = 1_000;
+
+/// Shows progress on the standard error: on a terminal a bar, which disappears at the end, and
+/// elsewhere a line for each 1,000 items.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    /// What is walked, in the plural.
+    what: &'static str,
+}
+
+impl Progress {
+    pub(super) fn start(what: &'static str, count_about: Option<u64>) -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, about {eta} to go");
+        let bar = ProgressBar::new(count_about.unwrap_or_default())
+            .with_style(style.expect("the template is valid"))
+            .with_message(what)
+            .with_finish(ProgressFinish::AndClear);
+        bar.tick();
+        Self { bar, what }
+    }
+
+    /// Counts one item.
+    pub(super) fn advance(&self) {
+        self.bar.inc(1);
+        let walked = self.bar.position();
+        if self.bar.is_hidden() && walked.is_multiple_of(ITEMS_PER_LINE) {
+            let what = self.what;
+            let about = match self.bar.length() {
+                Some(about) if about >= walked => format!(" of about {about}"),
+                Some(_) | None => String::new(),
+            };
+            // The walk goes on where nobody reads this.
+            let _ = writeln!(stderr(), "Walked {walked} {what}{about}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Serving on this machine: what `user-service` does without a command.
+
+use std::{
+    io::{self, ErrorKind},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use tokio::{
+    net::TcpListener,
+    signal,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Error, say,
+    store::{self, Place, TableOptions},
+};
+use crate::{
+    http::Api,
+    lambda::BasePath,
+    local::{
+        gateway::{self, LocalCaller, Takes},
+        http::Timeouts,
+    },
+    service::{AuthMode, UserService},
+    settings::LocalSettings,
+    store::{Consistency, UserStore},
+    user::UserId,
+};
+
+/// How long running requests may go on after the signal to stop.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
+/// How long after the signal to stop the person is told that requests are still running.
+const NOTICE_DELAY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub(super) struct ServeOptions {
+    /// The address to listen on: an IP address, or localhost
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
+    host: IpAddr,
+    /// The port to listen on; 0 picks a free one
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Keep the users in this file; without it they are gone when this stops
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: Option<PathBuf>,
+    /// Leave out the sample user that a new store begins with
+    #[arg(long)]
+    no_sample: bool,
+    /// Answer as if this user called: its `sub`, and groups such as `admin`
+    ///
+    /// Without it, everything is allowed, as it is to a service that signs its requests. A
+    /// request may name another caller in the header field X-Local-Caller.
+    #[arg(long = "as", value_name = "SUB[:GROUP,...]")]
+    caller: Option<LocalCaller>,
+}
+
+/// Reads an IP address or `localhost`.
+fn host(text: &str) -> Result<IpAddr, &'static str> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        address => address
+            .parse()
+            .map_err(|_| "must be an IP address of this machine, or localhost"),
+    }
+}
+
+/// Opens the store, and serves until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// Why it cannot serve.
+pub(super) async fn run(
+    options: ServeOptions,
+    tables: &TableOptions,
+    settings: LocalSettings,
+) -> Result<(), Error> {
+    let LocalSettings {
+        allowed_origins,
+        endpoint,
+    } = settings;
+    let listener = listen(SocketAddr::from((options.host, options.port))).await?;
+    let address = listener.local_addr()?;
+    let place = Place::named(options.data, endpoint)?;
+    let (store, description) = store::open(tables, place, !options.no_sample).await?;
+    let has_sample_user = has_sample_user(&store).await;
+    let caller = options.caller.as_ref();
+    say(&greeting(address, &description, caller, has_sample_user));
+    let users = UserService::new(store, SystemTime::now);
+    // The local gateway always names a caller.
+    let api = Api::new(users, AuthMode::Cognito, allowed_origins.clone());
+    let function = gateway::invoke(api, BasePath::default());
+    let settings = gateway::Settings {
+        caller: options.caller,
+        takes: Takes::NoneOfForeignPages,
+        origins: allowed_origins,
+        timeouts: Timeouts::default(),
+    };
+    tokio::select! {
+        served = gateway::serve(listener, function, settings, stop_signal()) => served?,
+        () = grace_period_over() => {}
+    }
+    say("Stopped.");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| cannot_listen(address, &error))?;
+    if !address.ip().is_loopback() {
+        let address = listener.local_addr().unwrap_or(address);
+        eprintln!(
+            "warning: there is no authentication here: everyone who reaches {address} can read \
+             and change all users"
+        );
+    }
+    Ok(listener)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let change = if error.kind() == ErrorKind::AddrNotAvailable {
+        "this machine has no such address; choose another --host, such as 127.0.0.1, or 0.0.0.0 \
+         for all that it has"
+    } else {
+        "choose another --port, or 0 for a free one"
+    };
+    format!("cannot listen on {address}: {error}; {change}")
+}
+
+async fn has_sample_user(store: &UserStore) -> bool {
+    match UserId::for_lookup("1".into()) {
+        Ok(user_id) => matches!(
+            store.get(&user_id, Consistency::Eventual).await,
+            Ok(Some(_))
+        ),
+        Err(_) => false,
+    }
+}
+
+fn greeting(
+    address: SocketAddr,
+    store: &str,
+    caller: Option<&LocalCaller>,
+    has_sample_user: bool,
+) -> String {
+    let url = format!("http://{address}");
+    let create = format!(
+        "  curl -i '{url}/users' -H 'Content-Type: application/json' \
+         -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
+    );
+    let read = |user_id| format!("  curl '{url}/users?userId={user_id}'");
+    let list = format!("  curl '{url}/users'");
+    let (caller, examples) = match caller {
+        Some(caller) => (
+            format!("Caller: {caller}, unless a request names another in X-Local-Caller\n"),
+            vec![create, read(caller.sub())],
+        ),
+        None if has_sample_user => (String::new(), vec![read("1"), create, list]),
+        None => (String::new(), vec![create, list]),
+    };
+    format!(
+        "user-service {version} listens on {url}\n\
+         Store: {store}\n\
+         {caller}\
+         \n\
+         Try:\n\
+         {examples}\n\
+         \n\
+         Or read and try the API at {url}/docs\n\
+         \n\
+         Ctrl-C stops it.",
+        version = env!("CARGO_PKG_VERSION"),
+        examples = examples.join("\n"),
+    )
+}
+
+/// Resolves when the grace period after the signal to stop is over, or at a second signal, so
+/// that a client that holds its connection open does not hold up the end.
+async fn grace_period_over() {
+    stop_signal().await;
+    sleep(NOTICE_DELAY).await;
+    say("Waiting for running requests to end; Ctrl-C again ends them.");
+    let _ = timeout(GRACE_PERIOD, stop_signal()).await;
+}
+
+/// Resolves at the next Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    #[cfg(unix)]
+    let terminated = async {
+        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<Option<()>>();
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

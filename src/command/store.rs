@@ -1,0 +1,242 @@
+//! Opening the store that the options and the environment name.
+
+use std::path::{Path, PathBuf};
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_dynamodb::config::ProvideCredentials;
+use clap::{Args, ValueEnum};
+
+use super::{Error, say};
+use crate::{
+    local::dynamodb::{self, EmbeddedDynamoDb},
+    settings::{Endpoint, Setting, is_on_this_machine},
+    store::{self, Tables, UserStore},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct TableOptions {
+    /// The table of users
+    #[arg(long, value_name = "NAME", default_value = USERS.example, value_parser = table_name, global = true)]
+    table: String,
+    /// The table of claims on email addresses
+    #[arg(long, value_name = "NAME", default_value = EMAILS.example, value_parser = table_name, global = true)]
+    emails_table: String,
+    /// The table of idempotency keys
+    #[arg(long, value_name = "NAME", default_value = KEYS.example, value_parser = table_name)]
+    idempotency_table: String,
+    /// Whether at most one user has an email address; off, users may share one
+    #[arg(long, value_name = "ON|OFF", default_value = "on")]
+    unique_emails: Switch,
+}
+
+const USERS: Setting = Setting::new("--table", "UserData");
+const EMAILS: Setting = Setting::new("--emails-table", "UserEmails");
+const KEYS: Setting = Setting::new("--idempotency-table", "UserIdempotencyKeys");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Checks the rule of DynamoDB for the name of a table.
+fn table_name(name: &str) -> Result<String, &'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (3..=255).contains(&name.len()) && name.chars().all(allowed) {
+        Ok(name.to_owned())
+    } else {
+        Err("must be 3 to 255 of the characters A-Z a-z 0-9 _ . -")
+    }
+}
+
+impl TableOptions {
+    /// The tables that the service uses, with the options that name them.
+    pub(super) fn named(&self) -> [(Setting, Option<&str>); 3] {
+        [
+            (USERS, Some(self.table.as_str())),
+            (KEYS, Some(self.idempotency_table.as_str())),
+            (EMAILS, self.emails_table()),
+        ]
+    }
+
+    /// The table of claims; `None` where users may share an address.
+    pub(super) fn emails_table(&self) -> Option<&str> {
+        match self.unique_emails {
+            Switch::On => Some(&self.emails_table),
+            Switch::Off => None,
+        }
+    }
+
+    fn store(&self, config: &SdkConfig) -> UserStore {
+        let tables = Tables {
+            users: self.table.clone(),
+            emails: self.emails_table().map(str::to_owned),
+            idempotency_keys: self.idempotency_table.clone(),
+        };
+        UserStore::new(config, tables)
+    }
+}
+
+/// Where the person has asked for the tables to be.
+pub(super) enum Place {
+    /// The file of `--data`.
+    File(PathBuf),
+    /// The DynamoDB that the environment names.
+    Endpoint(Endpoint),
+}
+
+impl Place {
+    /// The place that `--data` or the environment names; `None` where neither does.
+    ///
+    /// # Errors
+    /// Both do.
+    pub(super) fn named(
+        data: Option<PathBuf>,
+        endpoint: Option<Endpoint>,
+    ) -> Result<Option<Self>, Error> {
+        match (data, endpoint) {
+            (None, None) => Ok(None),
+            (Some(file), None) => Ok(Some(Self::File(file))),
+            (None, Some(endpoint)) => Ok(Some(Self::Endpoint(endpoint))),
+            (Some(_), Some(Endpoint { variable, .. })) => Err(format!(
+                "--data is for the embedded DynamoDB; unset {variable} to use it"
+            )
+            .into()),
+        }
+    }
+}
+
+/// Opens the store for the service, with a sample user if it is new and `sample`. Makes the
+/// tables, except in a DynamoDB elsewhere. Returns the store and a line that says what it is.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(super) async fn open(
+    tables: &TableOptions,
+    place: Option<Place>,
+    sample: bool,
+) -> Result<(UserStore, String), Error> {
+    match place {
+        None => {
+            let embedded = EmbeddedDynamoDb::in_memory().await?;
+            open_embedded(tables, &embedded, sample, "in memory, gone when this stops").await
+        }
+        Some(Place::File(file)) => {
+            let is_new = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
+            let embedded = EmbeddedDynamoDb::in_file(&file).await?;
+            let kept = format!("kept in {}", file.display());
+            open_embedded(tables, &embedded, is_new && sample, &kept).await
+        }
+        Some(Place::Endpoint(Endpoint { url, .. })) => open_endpoint(tables, &url, sample).await,
+    }
+}
+
+async fn open_embedded(
+    tables: &TableOptions,
+    embedded: &EmbeddedDynamoDb,
+    sample: bool,
+    kept: &str,
+) -> Result<(UserStore, String), Error> {
+    let (table, url) = (&tables.table, embedded.endpoint_url());
+    let store = tables.store(&dynamodb::sdk_config(url).await);
+    store.create_tables().await?;
+    if sample {
+        store.put_sample_user().await?;
+    }
+    let description = format!("table {table} of an embedded DynamoDB ({kept}) at {url}");
+    Ok((store, description))
+}
+
+async fn open_endpoint(
+    tables: &TableOptions,
+    url: &str,
+    sample: bool,
+) -> Result<(UserStore, String), Error> {
+    say(&format!("Connecting to the DynamoDB at {url} ..."));
+    let config = dynamodb::sdk_config(url).await;
+    let store = tables.store(&config);
+    prepare(&store, &config, url, sample)
+        .await
+        .map_err(|error| format!("{url}: {error}"))?;
+    let description = format!("table {} of the DynamoDB at {url}", tables.table);
+    Ok((store, description))
+}
+
+/// Makes the tables in a DynamoDB on this machine, and checks those of one elsewhere.
+async fn prepare(
+    store: &UserStore,
+    config: &SdkConfig,
+    url: &str,
+    sample: bool,
+) -> Result<(), Error> {
+    if is_on_this_machine(url) {
+        store.check_operations().await?;
+        if store.create_tables().await? && sample {
+            store.put_sample_user().await?;
+        }
+    } else {
+        check_access(config).await?;
+    }
+    Ok(store.check_tables().await?)
+}
+
+/// Opens the store for a command that works on users who are there; `None` is the DynamoDB of
+/// the AWS configuration. Makes no table and no file.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(super) async fn open_existing(
+    tables: &TableOptions,
+    place: Option<Place>,
+) -> Result<UserStore, Error> {
+    let config = match place {
+        None => {
+            let config = aws_config::defaults(BehaviorVersion::latest())
+                .http_client(store::http_client())
+                .load()
+                .await;
+            check_access(&config).await?;
+            config
+        }
+        Some(Place::File(file)) => {
+            check_file(&file)?;
+            let embedded = EmbeddedDynamoDb::in_file(&file).await?;
+            dynamodb::sdk_config(embedded.endpoint_url()).await
+        }
+        Some(Place::Endpoint(Endpoint { url, .. })) => {
+            let config = dynamodb::sdk_config(&url).await;
+            if !is_on_this_machine(&url) {
+                check_access(&config).await?;
+            }
+            config
+        }
+    };
+    let store = tables.store(&config);
+    store.check_users_and_claims().await?;
+    Ok(store)
+}
+
+/// Checks that the file has something in it.
+fn check_file(file: &Path) -> Result<(), String> {
+    let shown = file.display();
+    match std::fs::metadata(file) {
+        Ok(file) if file.len() == 0 => Err(format!("{shown}: the file is empty")),
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{shown}: there is no such file")),
+    }
+}
+
+/// Checks that there are a region and credentials, without which AWS refuses each call.
+async fn check_access(config: &SdkConfig) -> Result<(), &'static str> {
+    if config.region().is_none() {
+        return Err("there is no AWS region; set AWS_REGION");
+    }
+    let credentials = match config.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await.ok(),
+        None => None,
+    };
+    credentials.map(drop).ok_or(
+        "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name \
+         in AWS_PROFILE a profile that has some",
+    )
+}

@@ -1,0 +1,139 @@
+//! The JSON API: routes, bodies, conditions, and errors as problem documents.
+//!
+//! Only this module names status codes and writes sentences for clients. (The local gateway does
+//! so for what API Gateway answers itself.)
+
+pub mod answer;
+mod body;
+mod conditional;
+pub mod cors;
+#[cfg(feature = "docs")]
+pub mod docs;
+mod error;
+pub mod host;
+mod log_line;
+mod page;
+pub mod problem;
+pub mod request;
+pub mod routes;
+mod users;
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+#[cfg(feature = "docs")]
+use self::docs::HeaderField;
+use self::{
+    cors::AllowedOrigins,
+    error::{Error, describe},
+    log_line::LogLine,
+    request::Request,
+    routes::{Resource, Route},
+    users::Call,
+};
+use crate::service::{AuthMode, Caller, UserService};
+
+/// An answer. Its body is empty or text.
+pub type Response = http::Response<String>;
+
+/// The JSON API over the operations on users.
+#[derive(Clone, Debug)]
+pub struct Api {
+    users: UserService,
+    auth_mode: AuthMode,
+    allowed_origins: AllowedOrigins,
+    #[cfg(feature = "docs")]
+    gateway_header: Option<HeaderField>,
+}
+
+impl Api {
+    /// The API of `users` for the callers whom `auth_mode` lets in, whose answers pages of
+    /// `allowed_origins` may read.
+    pub fn new(users: UserService, auth_mode: AuthMode, allowed_origins: AllowedOrigins) -> Self {
+        Self {
+            users,
+            auth_mode,
+            allowed_origins,
+            #[cfg(feature = "docs")]
+            gateway_header: None,
+        }
+    }
+
+    /// The same API, whose contract has one more header field in each operation: one that the
+    /// gateway before it understands.
+    #[cfg(feature = "docs")]
+    pub fn with_gateway_header(self, gateway_header: HeaderField) -> Self {
+        Self {
+            gateway_header: Some(gateway_header),
+            ..self
+        }
+    }
+
+    /// Answers a request. It does not fail: every failure is an answer, and is logged here, once.
+    pub async fn handle(&self, request: Request) -> Response {
+        let started = self.users.now();
+        let users = self.users.for_request(request.time_left(started));
+        let resource = Resource::find(&request.path);
+        let mut caller = Caller::known(&request.credentials);
+        let outcome = AssertUnwindSafe(self.route(&request, resource, &users, &mut caller))
+            .catch_unwind()
+            .await
+            .unwrap_or(Err(Error::Panic));
+        let (answer, error) = match outcome {
+            Ok(answer) => (answer, None),
+            Err(error) => {
+                let description = describe(&error, &request.method);
+                (problem::of(&description, &request), Some(description))
+            }
+        };
+        let answer = answer::finish(answer, &request, &self.allowed_origins);
+        let elapsed = self.users.now().duration_since(started);
+        LogLine {
+            request: &request,
+            resource,
+            caller: caller.as_ref(),
+            answer: &answer,
+            error: error.as_ref(),
+            store_calls: users.store_calls(),
+            elapsed: elapsed.unwrap_or_default(),
+        }
+        .write();
+        answer
+    }
+
+    /// Finds the operation, checks that the caller may do it, and does it. Sets `known` to the
+    /// caller as soon as it is known.
+    async fn route(
+        &self,
+        request: &Request,
+        resource: Option<Resource<'_>>,
+        users: &UserService,
+        known: &mut Option<Caller>,
+    ) -> Result<Response, Error> {
+        let method = request.method()?;
+        let resource = resource.ok_or(Error::RouteNotFound)?;
+        let route = Route::find(&method, resource, &request.query)?;
+        let (operation, target) = match route {
+            Route::Operation(operation, target) => (operation, target),
+            Route::Options(methods) => {
+                known.get_or_insert(Caller::Anyone);
+                return Ok(answer::options(&methods));
+            }
+            #[cfg(feature = "docs")]
+            Route::Document(document) => {
+                known.get_or_insert(Caller::Anyone);
+                return Ok(document.answer(request, self.gateway_header.as_ref()));
+            }
+        };
+        let caller =
+            self.auth_mode
+                .authorize(&request.credentials, &operation.rule, target.as_ref())?;
+        let call = Call {
+            request,
+            users,
+            caller: known.insert(caller),
+        };
+        operation.answer(call, target).await
+    }
+}

@@ -1,0 +1,158 @@
+//! Answers, of whatever they say.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+use serde::{Serialize, Serializer};
+
+use super::{Response, conditional::EntityTag, cors::AllowedOrigins, request::Request};
+use crate::user::{User, json::Json};
+
+/// A user as answers show it: a JSON object of all its attributes.
+struct Representation<'a>(&'a User);
+
+impl Serialize for Representation<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let members = self.0.attributes();
+        serializer.collect_map(members.map(|(name, value)| (name, Json(value))))
+    }
+}
+
+/// The user as JSON, as a `GET` answers it.
+pub(super) fn to_json(user: &User) -> String {
+    serde_json::to_string(&Representation(user)).expect("string keys, and numbers from DynamoDB")
+}
+
+/// 200 with the user and its `ETag`.
+pub(super) fn user(user: &User) -> Response {
+    let body = to_json(user);
+    let entity_tag = EntityTag::of_body(&body);
+    let mut response = text(StatusCode::OK, "application/json", body);
+    let headers = response.headers_mut();
+    headers.insert(ETAG, entity_tag.to_header_value());
+    response
+}
+
+/// 201 with the user, its `ETag`, and its `Location`: an absolute path (RFC 3986
+/// section 4.2) below the `mount` of the request.
+pub(super) fn created(new: &User, request: &Request) -> Response {
+    let users = users_path(request);
+    let location = match new.user_id() {
+        // As a segment of a path these two would be resolved away.
+        dots @ ("." | "..") => format!("{users}?userId={dots}"),
+        user_id => format!("{users}/{user_id}"),
+    };
+    let mut response = user(new);
+    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert(LOCATION, ascii(&location));
+    response
+}
+
+/// 204: done, and nothing to say.
+pub(super) fn no_content() -> Response {
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// 307: what was asked for is at `location`.
+pub(super) fn redirect(location: &str) -> Response {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    response.headers_mut().insert(LOCATION, ascii(location));
+    response
+}
+
+/// 304: the client has this representation of the user.
+pub(super) fn not_modified(of: &User) -> Response {
+    // RFC 9110 section 15.4.5: the header fields that the 200 would have.
+    let mut response = user(of);
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.body_mut().clear();
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
+}
+
+/// 204 with the methods of a resource, and the media types of its patches (RFC 5789
+/// section 3.1).
+pub(super) fn options(methods: &[Method]) -> Response {
+    let mut response = no_content();
+    response.headers_mut().insert(ALLOW, list(methods));
+    if methods.contains(&Method::PATCH) {
+        add_accept_patch(&mut response);
+    }
+    response
+}
+
+/// Adds what every answer to `request` has.
+pub(super) fn finish(
+    mut response: Response,
+    request: &Request,
+    origins: &AllowedOrigins,
+) -> Response {
+    add_common_fields(response.headers_mut(), &request.headers, origins);
+    if request.method == Method::HEAD.as_str() {
+        // RFC 9110 section 9.3.2: the header fields of a GET. A 304 has no length: it would be
+        // that of the 200.
+        if response.status() != StatusCode::NOT_MODIFIED {
+            let length = response.body().len().into();
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+        }
+        response.body_mut().clear();
+    }
+    response
+}
+
+/// Adds the header fields that every answer has, to a request with the fields `request`.
+pub fn add_common_fields(answer: &mut HeaderMap, request: &HeaderMap, origins: &AllowedOrigins) {
+    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    origins.share(answer, request);
+}
+
+/// Adds the media types that a `PATCH` may have.
+pub(super) fn add_accept_patch(response: &mut Response) {
+    const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+    let types = HeaderValue::from_static("application/merge-patch+json, application/json");
+    response.headers_mut().insert(ACCEPT_PATCH, types);
+}
+
+/// The path of the users in the URL that the client used.
+pub(super) fn users_path(request: &Request) -> String {
+    format!("{}/users", request.mount)
+}
+
+pub(super) fn ascii(text: &str) -> HeaderValue {
+    let text = utf8_percent_encode(text, CONTROLS).to_string();
+    HeaderValue::try_from(text).expect("control characters and all beyond ASCII are encoded")
+}
+
+/// The methods as a header field lists them.
+pub(super) fn list(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).expect("the names of methods are tokens")
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+pub(super) fn json(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl Serialize,
+) -> Response {
+    let body = serde_json::to_string(body).expect("strings, numbers and JSON");
+    text(status, content_type, body)
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let mut response = empty(status);
+    *response.body_mut() = body;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}

@@ -1,0 +1,303 @@
+//! Why a request is refused, and how the JSON API tells it: the one place that turns errors into
+//! status codes, codes and sentences.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::{answer::list, body::MAX_BODY_BYTES, request::MAX_TARGET_BYTES};
+use crate::{
+    service::{self, Denial, Proof, Scope},
+    store,
+    user::{FieldError, FieldErrors, MAX_FIELD_ERRORS},
+};
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The gateway sent a body that cannot be read.
+    #[error("the gateway sent a body that cannot be read")]
+    MalformedBody(&'static str),
+    /// The method is not a token (RFC 9110 section 5.6.2).
+    #[error("the method is none of HTTP")]
+    MalformedMethod,
+    /// The body is not one JSON text; says where.
+    #[error("the body is not JSON")]
+    MalformedJson(String),
+    /// A header field that the operation reads cannot be understood.
+    #[error("{name} cannot be understood")]
+    InvalidHeader {
+        /// The name of the field.
+        name: &'static str,
+        /// What to change, as a phrase that follows the name.
+        message: &'static str,
+    },
+    /// Parameters of path or query break their rules.
+    #[error("parameters break their rules")]
+    InvalidParameter(FieldErrors),
+    /// No resource has this path.
+    #[error("there is no such path")]
+    RouteNotFound,
+    /// The resource has no such method; carries those it has.
+    #[error("the path has no such method")]
+    MethodNotAllowed(Vec<Method>),
+    /// A user to be created by `If-None-Match: *` exists.
+    #[error("the user exists")]
+    ExistsAlready,
+    /// The body is over [`MAX_BODY_BYTES`].
+    #[error("the body is over {MAX_BODY_BYTES} bytes")]
+    BodyTooLarge,
+    /// Path and query are over [`MAX_TARGET_BYTES`].
+    #[error("path and query are over {MAX_TARGET_BYTES} bytes")]
+    UriTooLong,
+    /// The operation does not read a body of this `Content-Type` or `Content-Encoding`.
+    #[error("the body has another media type")]
+    UnsupportedMediaType(&'static str),
+    /// The operation was not done.
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    /// The task of the request panicked: a defect of the service.
+    #[error("the handler panicked")]
+    Panic,
+}
+
+impl From<FieldErrors> for Error {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Service(service::Error::Invalid(errors))
+    }
+}
+
+/// The error that the parameter `name`, of path or query, breaks a rule.
+pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
+    Error::InvalidParameter(FieldErrors::of(name, message))
+}
+
+/// How an error is told.
+#[derive(Debug)]
+pub(super) struct Description {
+    pub(super) status: StatusCode,
+    /// The stable name of the error, for programs.
+    pub(super) code: &'static str,
+    /// One sentence that says what to change.
+    pub(super) detail: Cow<'static, str>,
+    /// What is wrong, field by field.
+    pub(super) errors: Vec<FieldError>,
+    /// A header field that belongs to the status.
+    pub(super) header: Option<(HeaderName, HeaderValue)>,
+    /// Why, for the log, if the code does not say it all. Holds nothing that a client sent.
+    pub(super) cause: Option<String>,
+}
+
+/// An error that is told by these three alone.
+fn tell(
+    status: StatusCode,
+    code: &'static str,
+    detail: impl Into<Cow<'static, str>>,
+) -> Description {
+    Description {
+        status,
+        code,
+        detail: detail.into(),
+        errors: Vec::new(),
+        header: None,
+        cause: None,
+    }
+}
+
+impl Description {
+    fn of_fields(status: StatusCode, code: &'static str, errors: &FieldErrors) -> Self {
+        Self {
+            errors: errors.as_slice().to_vec(),
+            ..tell(status, code, sentence(errors.as_slice()))
+        }
+    }
+
+    fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self {
+            header: Some((name, value)),
+            ..self
+        }
+    }
+
+    fn with_cause(self, cause: impl Into<String>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..self
+        }
+    }
+}
+
+fn sentence(errors: &[FieldError]) -> String {
+    match errors {
+        [error] => error.to_string(),
+        [error, rest @ ..] if errors.len() < MAX_FIELD_ERRORS => {
+            format!("{error}; and {} more, see errors", rest.len())
+        }
+        [error, rest @ ..] => {
+            format!("{error}; and at least {} more, see errors", rest.len())
+        }
+        [] => String::from("The request is not valid"),
+    }
+}
+
+/// How `error` is told to a client that sent a request with `method`.
+pub(super) fn describe(error: &Error, method: &str) -> Description {
+    use StatusCode as S;
+    match error {
+        Error::MalformedBody(message) => tell(S::BAD_REQUEST, "malformed_request", *message),
+        Error::MalformedMethod => {
+            let message = "The request method is not an HTTP method";
+            tell(S::BAD_REQUEST, "malformed_request", message)
+        }
+        Error::MalformedJson(position) => {
+            let message = format!("The body is not valid JSON: {position}");
+            tell(S::BAD_REQUEST, "malformed_json", message)
+        }
+        Error::InvalidHeader { name, message } => tell(
+            S::BAD_REQUEST,
+            "invalid_header",
+            format!("{name} {message}"),
+        ),
+        Error::InvalidParameter(errors) => {
+            Description::of_fields(S::BAD_REQUEST, "invalid_parameter", errors)
+        }
+        Error::RouteNotFound => {
+            let message = "No such path; there are /users and /users/{userId}";
+            tell(S::NOT_FOUND, "route_not_found", message)
+        }
+        Error::MethodNotAllowed(methods) => {
+            let message = "This path does not have that method; see Allow for those it has";
+            tell(S::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+                .with_header(header::ALLOW, list(methods))
+        }
+        Error::ExistsAlready => {
+            let message = "A user with this userId exists already, and If-None-Match forbids it";
+            tell(S::PRECONDITION_FAILED, "precondition_failed", message)
+        }
+        Error::BodyTooLarge => tell(
+            S::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is over 256 KiB",
+        ),
+        Error::UriTooLong => {
+            let message = "The path and query are over 8,192 bytes";
+            tell(S::URI_TOO_LONG, "uri_too_long", message)
+        }
+        Error::UnsupportedMediaType(message) => tell(
+            S::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            *message,
+        ),
+        Error::Service(error) => describe_service(error, method),
+        Error::Panic => {
+            let message = "The service failed; this is not your request's fault";
+            tell(S::INTERNAL_SERVER_ERROR, "internal_error", message)
+                .with_cause("the handler panicked; the line before says where")
+        }
+    }
+}
+
+fn describe_service(error: &service::Error, method: &str) -> Description {
+    use StatusCode as S;
+    match error {
+        service::Error::Unauthenticated(proof) => unauthenticated(*proof),
+        service::Error::Denied(denial) => tell(S::FORBIDDEN, "access_denied", denied(*denial)),
+        // The tutorial's clients show this text.
+        service::Error::NotFound => tell(S::NOT_FOUND, "user_not_found", "No user data found"),
+        service::Error::Hidden => tell(S::NOT_FOUND, "user_not_found", "No user data found")
+            .with_cause("the user is another than the caller"),
+        service::Error::UserExists { email } => {
+            let message = "A user with this userId exists already";
+            taken(tell(S::CONFLICT, "user_exists", message), true, *email)
+        }
+        service::Error::EmailTaken => {
+            let message = "A user with this email exists already";
+            taken(tell(S::CONFLICT, "email_taken", message), false, true)
+        }
+        service::Error::KeyReused => {
+            let message =
+                "This Idempotency-Key was sent with another body; send that one, or another key";
+            tell(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", message)
+        }
+        service::Error::PreconditionFailed => {
+            let message =
+                "The user is not as If-Match, or version in the body, says; read it again";
+            tell(S::PRECONDITION_FAILED, "version_mismatch", message)
+        }
+        service::Error::Invalid(errors) => {
+            Description::of_fields(S::BAD_REQUEST, "invalid_user", errors)
+        }
+        service::Error::EmailsAreShared => {
+            let message = "finds nobody here, where users may share one; UNIQUE_EMAILS is off";
+            let errors = FieldErrors::of("email", message);
+            Description::of_fields(S::BAD_REQUEST, "invalid_parameter", &errors)
+        }
+        service::Error::Store(error) => store_failed(error, method),
+    }
+}
+
+/// What to send, and how to say so in `WWW-Authenticate` (RFC 9110 section 11.6.1).
+fn unauthenticated(proof: Proof) -> Description {
+    let (challenge, message) = match proof {
+        Proof::Signature => (
+            "AWS4-HMAC-SHA256",
+            "The request is not signed by a service; sign it with AWS Signature Version 4",
+        ),
+        Proof::Token => (
+            "Bearer",
+            "There is no access token; sign in and send one in Authorization",
+        ),
+    };
+    tell(StatusCode::UNAUTHORIZED, "unauthenticated", message).with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    )
+}
+
+fn denied(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Scope(Scope::Read) => "The token lacks the scope users/read",
+        Denial::Scope(Scope::Write) => "The token lacks the scope users/write",
+        Denial::AdminsOnly => {
+            "This is for admins; you may act on the user whose userId is your sub"
+        }
+        Denial::CreatesOnlyItself => {
+            "You may create only the user whose userId is your sub; leave userId out"
+        }
+        Denial::SubIsNoUserId => {
+            "Your sub cannot be a userId: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"
+        }
+    }
+}
+
+fn taken(description: Description, user_id: bool, email: bool) -> Description {
+    let fields = [(user_id, "/userId"), (email, "/email")];
+    let taken = fields.into_iter().filter(|(is_taken, _)| *is_taken);
+    Description {
+        errors: taken
+            .map(|(_, field)| FieldError::new(field, "is that of another user"))
+            .collect(),
+        ..description
+    }
+}
+
+/// 500 and not 503: the clients of the tutorial's `GET` know 500.
+fn store_failed(error: &store::Error, method: &str) -> Description {
+    let message = match method {
+        "GET" | "HEAD" => "Failed to retrieve user data", // the tutorial's text
+        "DELETE" => "Failed to delete user data",
+        _ => "Failed to save user data",
+    };
+    let description = match error {
+        store::Error::Unavailable(_) => tell(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "store_unavailable",
+            message,
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+        store::Error::Failed(_) => {
+            tell(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+        }
+    };
+    description.with_cause(error.to_string())
+}

@@ -1,0 +1,127 @@
+//! Lists: the parameters that choose a page, and its answer.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{StatusCode, header::LINK};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Response, answer,
+    error::Error,
+    request::{Query, Request},
+};
+use crate::{
+    store::{Consistency, Limit, Page, StartKey},
+    user::MAX_KEY_BYTES,
+};
+
+/// The first byte of a cursor. It says how the rest is read, so that this can change.
+const CURSOR_FORMAT: u8 = 1;
+
+/// The length of the users in one page, in bytes: the 6 MB (6,291,556 bytes) of a response that
+/// Lambda lets out, less room for the header fields and the cursor.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_PAGE_BYTES: usize = 6_000_000;
+
+/// The parameters `limit` and `cursor`.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub(super) fn parameters(query: &Query) -> Result<(Option<Limit>, Option<StartKey>), Error> {
+    Ok((
+        query.parsed("limit", limit)?,
+        query.parsed("cursor", start_key)?,
+    ))
+}
+
+fn limit(text: &str) -> Result<Limit, &'static str> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = text.parse().ok().and_then(Limit::new);
+    limit
+        .filter(|_| is_number)
+        .ok_or("must be a whole number from 1 to 100")
+}
+
+fn start_key(cursor: &str) -> Result<StartKey, &'static str> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
+    bytes
+        .as_deref()
+        .and_then(|bytes| bytes.strip_prefix(&[CURSOR_FORMAT]))
+        .filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()))
+        .and_then(|key| String::from_utf8(key.to_vec()).ok())
+        .ok_or("must be a nextCursor that this service gave")
+}
+
+/// The cursor of the page after the user with this key. Its text is safe in a URL.
+fn cursor(start: &StartKey) -> String {
+    let mut bytes = vec![CURSOR_FORMAT];
+    bytes.extend_from_slice(start.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// 200 with a page of users, and a `Link` to the next one (RFC 8288).
+///
+/// The page ends before the user that would exceed what Lambda lets out.
+pub(super) fn answer(
+    page: Page,
+    limit: Limit,
+    consistency: Consistency,
+    request: &Request,
+) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        items: &'a [Box<RawValue>],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<&'a str>,
+    }
+
+    let users = page.items.iter().map(answer::to_json);
+    let users: Vec<_> = users
+        .map(|json| RawValue::from_string(json).expect("a user's JSON is JSON"))
+        .collect();
+    let mut bytes = 0;
+    let fitting = users.iter().take_while(|user| {
+        bytes += carried_bytes(user.get());
+        bytes <= MAX_PAGE_BYTES
+    });
+    let page = page.cut_to(fitting.count());
+    let next_cursor = page.next.as_ref().map(cursor);
+    let body = Body {
+        items: &users[..page.items.len()],
+        next_cursor: next_cursor.as_deref(),
+    };
+    let mut response = answer::json(StatusCode::OK, "application/json", &body);
+    if let Some(cursor) = &next_cursor {
+        let (users, limit) = (answer::users_path(request), limit.get());
+        let consistent = match consistency {
+            Consistency::Strong => "&consistent=true",
+            Consistency::Eventual => "",
+        };
+        let link = format!("<{users}?limit={limit}{consistent}&cursor={cursor}>; rel=\"next\"");
+        response.headers_mut().insert(LINK, answer::ascii(&link));
+    }
+    response
+}
+
+/// The length of `json`, with a comma after it, in a proxy response. That is JSON itself, and the
+/// body a string in it: each `"` and `\` has a `\` before it.
+fn carried_bytes(json: &str) -> usize {
+    let escaped = json.bytes().filter(|byte| b"\"\\".contains(byte));
+    json.len() + escaped.count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_names_the_key_that_it_was_made_of() {
+        for key in ["1", "ä/ß", "\u{0}"] {
+            assert_eq!(start_key(&cursor(&key.to_owned())).as_deref(), Ok(key));
+        }
+        for text in ["", "AQ", "1", "!", "AmE", "Af8"] {
+            assert!(start_key(text).is_err(), "{text}");
+        }
+    }
+}

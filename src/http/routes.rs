@@ -1,0 +1,404 @@
+//! The operations, in one table, and the router that finds a request's row in it: the path first,
+//! then the method, then the query.
+
+use futures_util::{FutureExt, future::BoxFuture};
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+#[cfg(feature = "docs")]
+use super::docs::Document;
+use super::{
+    Response,
+    error::{Error, invalid_parameter},
+    request::Query,
+    users::{self, Call},
+};
+use crate::{
+    service::{Rule, Scope, Verdict},
+    user::UserId,
+};
+
+/// A row of the table: what a request asks for, and who may.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its method. `HEAD` is `GET`.
+    pub method: Method,
+    /// Its path templates with their ids in `openapi.yaml`. A template may end in `?` and the
+    /// query parameter that tells it from others.
+    pub at: &'static [(&'static str, &'static str)],
+    /// Who may do it.
+    pub rule: Rule,
+    handler: Handler,
+}
+
+type Answering<'a> = BoxFuture<'a, Result<Response, Error>>;
+
+/// What does it.
+#[derive(Clone, Copy, Debug)]
+enum Handler {
+    /// For no particular user.
+    Users(for<'a> fn(Call<'a>) -> Answering<'a>),
+    /// For the user whom path or query names.
+    User(for<'a> fn(Call<'a>, UserId) -> Answering<'a>),
+}
+
+use Handler::{User, Users};
+use Scope::{Read, Write};
+use Verdict::{Allowed as Yes, Denied, Hidden};
+
+/// All operations. A user is addressed by path or by query.
+///
+/// A rule has the scope that a token needs, and what becomes of the operation for a service, an
+/// admin, a user on itself, and a user on another one. `docs/api.md` has the same table; a test
+/// compares them.
+pub static OPERATIONS: [Operation; 7] = [
+    Operation {
+        method: Method::GET,
+        at: &[("/users", "findUsers")],
+        rule: rule(Read, [Yes, Yes, Denied, Denied]),
+        handler: Users(|call| users::list(call).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[("/users?email", "findUsers")],
+        rule: rule(Read, [Yes, Yes, Denied, Denied]),
+        handler: Users(|call| users::find(call).boxed()),
+    },
+    Operation {
+        method: Method::POST,
+        at: &[("/users", "createUser")],
+        rule: rule(Write, [Yes, Yes, Yes, Denied]),
+        handler: Users(|call| users::create(call).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[
+            ("/users/{userId}", "getUser"),
+            ("/users?userId", "findUsers"),
+        ],
+        rule: rule(Read, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::get(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::PUT,
+        at: &[
+            ("/users/{userId}", "replaceUser"),
+            ("/users?userId", "replaceUserByQuery"),
+        ],
+        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::replace(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::PATCH,
+        at: &[
+            ("/users/{userId}", "patchUser"),
+            ("/users?userId", "patchUserByQuery"),
+        ],
+        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::patch(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::DELETE,
+        at: &[
+            ("/users/{userId}", "deleteUser"),
+            ("/users?userId", "deleteUserByQuery"),
+        ],
+        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::delete(call, user_id).boxed()),
+    },
+];
+
+const fn rule(scope: Scope, [service, admin, own, anothers]: [Verdict; 4]) -> Rule {
+    Rule {
+        scope,
+        service,
+        admin,
+        own,
+        anothers,
+    }
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// The users, or one of them.
+    Users {
+        /// The path as `openapi.yaml` writes it.
+        template: &'static str,
+        /// The `userId` in the path, still percent-encoded.
+        user_id: Option<&'a str>,
+    },
+    /// The contract or its page.
+    #[cfg(feature = "docs")]
+    Docs(Document),
+}
+
+impl<'a> Resource<'a> {
+    /// The resource at `path`. One slash at the end makes no difference, as with API Gateway.
+    pub fn find(path: &'a str) -> Option<Self> {
+        #[cfg(feature = "docs")]
+        if let Some(document) = Document::find(path) {
+            return Some(Self::Docs(document));
+        }
+        let path = path.strip_suffix('/').unwrap_or(path);
+        templates().find_map(|(template, ..)| {
+            let user_id = captured(template, path)?;
+            Some(Self::Users { template, user_id })
+        })
+    }
+
+    /// The path as `openapi.yaml` writes it.
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Users { template, .. } => template,
+            #[cfg(feature = "docs")]
+            Self::Docs(document) => document.template(),
+        }
+    }
+
+    /// The methods it has, for `Allow` (RFC 9110 section 10.2.1).
+    pub fn methods(self) -> Vec<Method> {
+        let has = |method: &Method| match self {
+            Self::Users { template, .. } => templates()
+                .any(|(own, _, operation)| own == template && operation.method == *method),
+            #[cfg(feature = "docs")]
+            Self::Docs(_) => *method == Method::GET,
+        };
+        let mut methods = Vec::new();
+        for method in METHODS {
+            let as_asked = match method {
+                Method::HEAD => Method::GET,
+                _ => method.clone(),
+            };
+            if method == Method::OPTIONS || has(&as_asked) {
+                methods.push(method);
+            }
+        }
+        methods
+    }
+}
+
+/// The methods that any resource has.
+pub(super) const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// All templates: the path, the query parameter if there is one, and the operation.
+fn templates() -> impl Iterator<Item = (&'static str, Option<&'static str>, &'static Operation)> {
+    OPERATIONS.iter().flat_map(|operation| {
+        operation.at.iter().map(move |(template, _)| {
+            let parts = template.split_once('?');
+            let (path, parameter) = parts.map_or((*template, None), |(path, parameter)| {
+                (path, Some(parameter))
+            });
+            (path, parameter, operation)
+        })
+    })
+}
+
+/// What `path` has in place of the parameter of `template`, if it has one and the rest is the
+/// same.
+fn captured<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
+    let mut captured = None;
+    let mut segments = path.split('/');
+    for expected in template.split('/') {
+        let segment = segments.next()?;
+        if expected.starts_with('{') && !segment.is_empty() {
+            captured = Some(segment);
+        } else if segment != expected {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(captured)
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// An operation, and the user that it is about.
+    Operation(&'static Operation, Option<UserId>),
+    /// `OPTIONS` of a resource: the methods it has.
+    Options(Vec<Method>),
+    /// `GET` of the contract or its page.
+    #[cfg(feature = "docs")]
+    Document(Document),
+}
+
+impl Route {
+    /// What `method` asks of `resource`.
+    ///
+    /// # Errors
+    /// [`Error::MethodNotAllowed`], and [`Error::InvalidParameter`] if the `userId` is missing or
+    /// cannot be one.
+    pub fn find(method: &Method, resource: Resource<'_>, query: &Query) -> Result<Self, Error> {
+        if method == Method::OPTIONS {
+            return Ok(Self::Options(resource.methods()));
+        }
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        match resource {
+            Resource::Users { template, user_id } => {
+                let (operation, parameter) = select(method, template, query)?
+                    .ok_or_else(|| Error::MethodNotAllowed(resource.methods()))?;
+                let target = match (operation.handler, user_id) {
+                    (Users(_), _) => None,
+                    (User(_), Some(segment)) => Some(percent_decode(segment)),
+                    (User(_), None) => {
+                        let text = query.get(parameter.unwrap_or("userId"))?;
+                        Some(text.map(str::to_owned).ok_or("is required"))
+                    }
+                };
+                let target = target
+                    .map(|text| text.and_then(UserId::for_lookup))
+                    .transpose();
+                let target = target.map_err(|message| invalid_parameter("userId", message))?;
+                Ok(Self::Operation(operation, target))
+            }
+            #[cfg(feature = "docs")]
+            Resource::Docs(document) if method == Method::GET => Ok(Self::Document(document)),
+            #[cfg(feature = "docs")]
+            Resource::Docs(_) => Err(Error::MethodNotAllowed(resource.methods())),
+        }
+    }
+}
+
+impl Operation {
+    /// Does it, for a caller who may.
+    pub(super) async fn answer(
+        &self,
+        call: Call<'_>,
+        target: Option<UserId>,
+    ) -> Result<Response, Error> {
+        match (self.handler, target) {
+            (Users(handler), _) => handler(call).await,
+            (User(handler), Some(user_id)) => handler(call, user_id).await,
+            (User(_), None) => Err(invalid_parameter("userId", "is required")),
+        }
+    }
+}
+
+/// The operation of `method` and `template` whose query parameter is in the query, or that has
+/// none; with its parameter.
+fn select(
+    method: &Method,
+    template: &str,
+    query: &Query,
+) -> Result<Option<(&'static Operation, Option<&'static str>)>, Error> {
+    let rows = || {
+        templates()
+            .filter(|(path, _, operation)| *path == template && operation.method == *method)
+            .map(|(_, parameter, operation)| (operation, parameter))
+    };
+    let mut selected = rows()
+        .filter(|(_, parameter)| parameter.is_some_and(|parameter| query.contains(parameter)));
+    match (selected.next(), selected.next()) {
+        (Some(_), Some(_)) => {
+            let message = "and email name the user twice; send one of them";
+            Err(invalid_parameter("userId", message))
+        }
+        (Some(row), None) => Ok(Some(row)),
+        (None, _) => Ok(rows()
+            .find(|(_, parameter)| parameter.is_none())
+            .or_else(|| rows().next())),
+    }
+}
+
+/// Decodes once and strictly (RFC 3986 section 2.1). What is not an encoding is an error. The
+/// crate percent-encoding leaves it as it is.
+fn percent_decode(segment: &str) -> Result<String, &'static str> {
+    let is_encoded = segment.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    if !is_encoded {
+        return Err("has a % without two hexadecimal digits after it");
+    }
+    let text = percent_decode_str(segment).decode_utf8();
+    text.map(String::from)
+        .map_err(|_| "must be percent-encoded UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_users_one_user_or_nothing() {
+        for (path, resource) in [
+            ("/users", Some(("/users", None))),
+            ("/users/", Some(("/users", None))),
+            ("/users/1", Some(("/users/{userId}", Some("1")))),
+            ("/users/1/", Some(("/users/{userId}", Some("1")))),
+            ("/users/a%2Fb", Some(("/users/{userId}", Some("a%2Fb")))),
+            ("/users/users", Some(("/users/{userId}", Some("users")))),
+            ("", None),
+            ("users", None),
+            ("//users", None),
+            ("/users//", None),
+            ("/users//1", None),
+            ("/users/1/2", None),
+            ("/usersx", None),
+            ("/Users", None),
+            ("*", None),
+        ] {
+            let resource =
+                resource.map(|(template, user_id)| Resource::Users { template, user_id });
+            assert_eq!(Resource::find(path), resource, "{path}");
+        }
+    }
+
+    #[test]
+    fn method_path_and_query_select_an_operation() {
+        for (method, target, id) in [
+            (Method::GET, "/users", Some("findUsers")),
+            (
+                Method::HEAD,
+                "/users?email=a@example.com",
+                Some("findUsers"),
+            ),
+            (Method::GET, "/users?userId=1", Some("getUser")),
+            (Method::GET, "/users/1", Some("getUser")),
+            (Method::POST, "/users", Some("createUser")),
+            (Method::PUT, "/users?userId=1", Some("replaceUser")),
+            (Method::DELETE, "/users/1", Some("deleteUser")),
+            (Method::POST, "/users/1", None),
+            (Method::PUT, "/users", None),
+            (Method::GET, "/users?userId=1&email=a@example.com", None),
+            (Method::GET, "/users?userId=1&userId=2", None),
+            (Method::TRACE, "/users", None),
+        ] {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let resource = Resource::find(path).unwrap();
+            let found = match Route::find(&method, resource, &Query::parse(query)) {
+                Ok(Route::Operation(operation, _)) => Some(operation.at[0].1),
+                Ok(Route::Options(_) | Route::Document(_)) | Err(_) => None,
+            };
+            assert_eq!(found, id, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_percent_encoding_is_decoded_once_and_strictly() {
+        for (segment, text) in [
+            ("ada", Some("ada")),
+            ("a%2Fb", Some("a/b")),
+            ("%2525", Some("%25")),
+            ("a+b", Some("a+b")),
+            ("%C3%A9", Some("é")),
+            ("%", None),
+            ("%2", None),
+            ("%zz", None),
+            ("%FF", None),
+        ] {
+            assert_eq!(percent_decode(segment).ok().as_deref(), text, "{segment}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The operations of the JSON API: each reads the request, asks the service, and answers.
+
+use http::header::IF_MATCH;
+
+use super::{
+    Response, answer, body,
+    conditional::{IfMatch, IfNoneMatch},
+    error::{Error, invalid_parameter},
+    page,
+    request::Request,
+};
+use crate::{
+    service::{self, Caller, IdempotencyKey, UserService},
+    store::Consistency,
+    user::{Change, EmailKey, Replacement, User, UserId, UserInput, UserPatch},
+};
+
+/// A request to be answered, and what it needs.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// The operations that it may ask for.
+    pub users: &'a UserService,
+    /// Who calls.
+    pub caller: &'a Caller,
+}
+
+/// The query parameters of `GET /users`.
+const PARAMETERS: [&str; 5] = ["userId", "email", "limit", "cursor", "consistent"];
+
+/// `GET /users`: one page of users.
+pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
+    let Call { request, users, .. } = call;
+    request.query.refuse_unknown(&PARAMETERS)?;
+    let (limit, start) = page::parameters(&request.query)?;
+    let limit = limit.unwrap_or_default();
+    // A list has no entity-tag. The conditions change nothing, and a mistake in one is told.
+    IfMatch::read(&request.headers)?;
+    IfNoneMatch::read(&request.headers)?;
+    let consistency = consistency(request)?;
+    let page = users.list(limit, start.as_ref(), consistency).await?;
+    Ok(page::answer(page, limit, consistency, request))
+}
+
+/// `GET /users?email=`: the user who has an address. The read is always strongly consistent.
+pub(super) async fn find(call: Call<'_>) -> Result<Response, Error> {
+    let Call { request, users, .. } = call;
+    request.query.refuse_unknown(&PARAMETERS)?;
+    page::parameters(&request.query)?;
+    consistency(request)?;
+    let email = request.query.parsed("email", EmailKey::parse)?;
+    let email = email.ok_or_else(|| invalid_parameter("email", "is required"))?;
+    read(request, users.find(&email)).await
+}
+
+/// `GET` of one user.
+pub(super) async fn get(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
+    let Call { request, users, .. } = call;
+    // `GET /users?userId=` has these parameters, too. They change nothing, and a mistake is told.
+    page::parameters(&request.query)?;
+    let consistency = consistency(request)?;
+    read(request, users.get(&user_id, consistency)).await
+}
+
+async fn read(
+    request: &Request,
+    user: impl Future<Output = Result<User, service::Error>>,
+) -> Result<Response, Error> {
+    let if_match = IfMatch::read(&request.headers)?;
+    let if_none_match = IfNoneMatch::read(&request.headers)?;
+    let user = user.await?;
+    if !if_match.holds(&user) {
+        return Err(service::Error::PreconditionFailed.into());
+    }
+    if if_none_match.excludes(&user) {
+        return Ok(answer::not_modified(&user));
+    }
+    Ok(answer::user(&user))
+}
+
+/// `POST /users`: a new user.
+pub(super) async fn create(call: Call<'_>) -> Result<Response, Error> {
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
+    if request.query.contains("userId") {
+        let message = "is not for POST; send the userId in the body, or use PUT";
+        return Err(invalid_parameter("userId", message));
+    }
+    let key = idempotency_key(request)?;
+    let (asked, input) = UserInput::for_creation(body::json(request)?)?;
+    let user = users.create(caller, key.as_ref(), asked, input).await?;
+    Ok(answer::created(&user, request))
+}
+
+fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Error> {
+    const NAME: &str = "Idempotency-Key";
+    let invalid = |message| Error::InvalidHeader {
+        name: NAME,
+        message,
+    };
+    let mut values = request.headers.get_all(NAME).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(invalid("is given more than once"));
+    }
+    let key = IdempotencyKey::parse(value.to_str().unwrap_or_default());
+    key.map(Some)
+        .ok_or_else(|| invalid("must be 1 to 255 visible ASCII characters"))
+}
+
+/// `PUT` of one user: replaces it, or with `If-None-Match: *` creates it.
+pub(super) async fn replace(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
+    let Call { request, users, .. } = call;
+    let if_match = IfMatch::read(&request.headers)?;
+    match IfNoneMatch::read(&request.headers)? {
+        IfNoneMatch::Absent => {}
+        IfNoneMatch::Any => return create_at(call, user_id).await,
+        IfNoneMatch::NoneOf(_) => {
+            return Err(Error::InvalidHeader {
+                name: "If-None-Match",
+                message: "of a PUT must be *, which creates the user",
+            });
+        }
+    }
+    let replacement = Replacement::read(body::json(request)?, &user_id)?;
+    let change = Change::Replacement(replacement);
+    let holds = |user: &User| if_match.holds(user);
+    let user = users
+        .change(&user_id, &change, if_match.precondition(&holds))
+        .await?;
+    Ok(answer::user(&user))
+}
+
+async fn create_at(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
+    if request.headers.contains_key(IF_MATCH) {
+        return Err(Error::InvalidHeader {
+            name: "If-Match",
+            message: "and If-None-Match cannot both hold; send one of them",
+        });
+    }
+    let user_id = UserId::for_creation(user_id.as_str().to_owned())
+        .map_err(|message| invalid_parameter("userId", message))?;
+    let input = UserInput::for_creation_at(body::json(request)?, &user_id)?;
+    match users.create(caller, None, Some(user_id), input).await {
+        Ok(user) => Ok(answer::created(&user, request)),
+        Err(service::Error::UserExists { .. }) => Err(Error::ExistsAlready),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `PATCH` of one user.
+pub(super) async fn patch(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
+    let Call { request, users, .. } = call;
+    let if_match = IfMatch::read(&request.headers)?;
+    refuse_if_none_match(request, "has no meaning for PATCH; send If-Match")?;
+    let change = Change::Patch(UserPatch::read(body::merge_patch(request)?, &user_id)?);
+    let holds = |user: &User| if_match.holds(user);
+    let user = users
+        .change(&user_id, &change, if_match.precondition(&holds))
+        .await?;
+    Ok(answer::user(&user))
+}
+
+/// `DELETE` of one user.
+pub(super) async fn delete(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
+    let Call { request, users, .. } = call;
+    let if_match = IfMatch::read(&request.headers)?;
+    refuse_if_none_match(request, "has no meaning for DELETE; send If-Match")?;
+    let holds = |user: &User| if_match.holds(user);
+    users
+        .delete(&user_id, if_match.precondition(&holds))
+        .await?;
+    Ok(answer::no_content())
+}
+
+fn refuse_if_none_match(request: &Request, message: &'static str) -> Result<(), Error> {
+    match IfNoneMatch::read(&request.headers)? {
+        IfNoneMatch::Absent => Ok(()),
+        IfNoneMatch::Any | IfNoneMatch::NoneOf(_) => Err(Error::InvalidHeader {
+            name: "If-None-Match",
+            message,
+        }),
+    }
+}
+
+fn consistency(request: &Request) -> Result<Consistency, Error> {
+    let consistent = request.query.parsed("consistent", |text| {
+        text.parse().map_err(|_| "must be true or false")
+    })?;
+    Ok(match consistent.unwrap_or(false) {
+        true => Consistency::Strong,
+        false => Consistency::Eventual,
+    })
+}

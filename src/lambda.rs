@@ -1,0 +1,133 @@
+//! The service as a Lambda function behind API Gateway: an event comes in, a proxy response goes
+//! out. Only this module names `lambda_http`.
+
+mod event;
+mod mount;
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use lambda_http::{
+    Body, Context, LambdaEvent, aws_lambda_events::apigw::ApiGatewayProxyResponse, lambda_runtime,
+    lambda_runtime::Diagnostic, service_fn,
+};
+use serde_json::Value;
+
+pub use self::mount::BasePath;
+use self::{event::Event, mount::Mounted};
+use crate::{
+    http::{Api, Response, request::Request},
+    service::UserService,
+    settings::Settings,
+    store::{self, UserStore},
+};
+
+/// Answers the events of Lambda until Lambda ends the process.
+///
+/// # Errors
+/// Those of the runtime.
+pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
+    let store = UserStore::new(&sdk_config(&settings), settings.tables);
+    let users = UserService::new(store, SystemTime::now);
+    let api = Api::new(users, settings.auth_mode, settings.allowed_origins);
+    let function = Function::new(api, settings.base_path);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
+        function.answer(event.payload, event.context)
+    }))
+    .await
+}
+
+/// The configuration of the AWS SDK. Lambda sets the region and the credentials in the
+/// environment, so only that is read: the default chain of providers takes longer at a cold
+/// start.
+fn sdk_config(settings: &Settings) -> SdkConfig {
+    let credentials = EnvironmentVariableCredentialsProvider::new();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(store::http_client())
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials));
+    let endpoint = settings.endpoint.as_ref();
+    config.set_endpoint_url(endpoint.map(|endpoint| endpoint.url.clone()));
+    config.build()
+}
+
+/// The function that Lambda runs.
+#[derive(Clone, Debug)]
+pub struct Function {
+    api: Api,
+    base_path: BasePath,
+}
+
+/// The event is none of API Gateway's, such as a test event of the console or a schedule.
+#[derive(Debug, thiserror::Error)]
+#[error("the event is not an HTTP request of API Gateway: it has no method")]
+pub struct NotHttp;
+
+/// The outcome of the invocation, as the Lambda runtime reports it.
+impl From<NotHttp> for Diagnostic {
+    fn from(error: NotHttp) -> Self {
+        Self {
+            error_type: String::from("NotHttp"),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+impl Function {
+    /// The function that answers with `api`, behind a custom domain with this base path.
+    pub fn new(api: Api, base_path: BasePath) -> Self {
+        Self { api, base_path }
+    }
+
+    /// The proxy response to an event, as a gateway gets it.
+    ///
+    /// # Errors
+    /// [`NotHttp`].
+    pub async fn invoke(&self, event: Value) -> Result<Value, NotHttp> {
+        let response = self.answer(event, Context::default()).await?;
+        Ok(serde_json::to_value(response).unwrap_or_default())
+    }
+
+    async fn answer(
+        &self,
+        event: Value,
+        context: Context,
+    ) -> Result<ApiGatewayProxyResponse, NotHttp> {
+        let request = self.request(Event::read(event), &context);
+        let request =
+            request.inspect_err(|error| tracing::warn!(cause = %error, "not answered"))?;
+        Ok(proxy_response(self.api.handle(request).await))
+    }
+
+    fn request(&self, event: Event, context: &Context) -> Result<Request, NotHttp> {
+        let path = event.path();
+        let Mounted { mount, path } = event.place(&path).find(&self.base_path);
+        let deadline = Duration::from_millis(context.deadline);
+        Ok(Request {
+            id: event.request_id().unwrap_or(&context.request_id).to_owned(),
+            method: event.method().ok_or(NotHttp)?.to_owned(),
+            path,
+            mount,
+            query: event.query(),
+            headers: event.headers(),
+            credentials: event.credentials(),
+            deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
+            body: event.into_body(),
+        })
+    }
+}
+
+/// A proxy response that REST and HTTP APIs both read. It has one value of each header field: no
+/// answer has two.
+fn proxy_response(response: Response) -> ApiGatewayProxyResponse {
+    let (parts, body) = response.into_parts();
+    let mut proxy_response = ApiGatewayProxyResponse::default();
+    proxy_response.status_code = i64::from(parts.status.as_u16());
+    proxy_response.headers = parts.headers;
+    proxy_response.body = (!body.is_empty()).then_some(Body::Text(body));
+    proxy_response
+}

@@ -1,0 +1,293 @@
+//! An event of API Gateway: a REST proxy event, or an HTTP API event of payload format 2.0 or 1.0.
+//!
+//! `lambda_http` has an adapter for this. It panics on events that a client can cause (a body that
+//! is not base64, an odd `Host`, a path of 70 kB), and fails to deserialise a null header or an
+//! odd method; the client of each would see a 502. Here any field may be missing or of another
+//! type.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::mount::Place;
+use crate::{
+    http::request::Query,
+    service::{Credentials, Token},
+};
+
+/// What the service reads of an event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Event {
+    /// HTTP APIs say which payload format it is; REST APIs do not.
+    #[serde(deserialize_with = "lenient")]
+    version: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    http_method: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    path: String,
+    #[serde(deserialize_with = "lenient")]
+    raw_path: String,
+    #[serde(deserialize_with = "lenient")]
+    raw_query_string: String,
+    #[serde(deserialize_with = "lenient")]
+    headers: Entries,
+    #[serde(deserialize_with = "lenient")]
+    multi_value_headers: Entries,
+    #[serde(deserialize_with = "lenient")]
+    query_string_parameters: Entries,
+    #[serde(deserialize_with = "lenient")]
+    multi_value_query_string_parameters: Entries,
+    body: Value,
+    #[serde(deserialize_with = "lenient")]
+    is_base64_encoded: bool,
+    #[serde(deserialize_with = "lenient")]
+    request_context: RequestContext,
+}
+
+type Entries = Map<String, Value>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RequestContext {
+    #[serde(deserialize_with = "lenient")]
+    request_id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    stage: String,
+    #[serde(deserialize_with = "lenient")]
+    path: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    domain_name: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    http: Option<HttpContext>,
+    #[serde(deserialize_with = "lenient")]
+    identity: Entries,
+    #[serde(deserialize_with = "lenient")]
+    authorizer: Authorizer,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct HttpContext {
+    #[serde(deserialize_with = "lenient")]
+    method: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Authorizer {
+    #[serde(deserialize_with = "lenient")]
+    claims: Option<Claims>,
+    #[serde(deserialize_with = "lenient")]
+    jwt: JwtAuthorizer,
+    #[serde(deserialize_with = "lenient")]
+    iam: Entries,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct JwtAuthorizer {
+    #[serde(deserialize_with = "lenient")]
+    claims: Option<Claims>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Claims {
+    #[serde(deserialize_with = "lenient")]
+    sub: String,
+    #[serde(deserialize_with = "lenient")]
+    scope: String,
+    #[serde(rename = "cognito:groups")]
+    groups: Value,
+}
+
+/// Reads a value; its default if it has another type.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(T::deserialize(value).unwrap_or_default())
+}
+
+impl Event {
+    /// Reads an event. Any JSON is one, with what it lacks left out.
+    pub(super) fn read(payload: Value) -> Self {
+        Self::deserialize(payload).unwrap_or_default()
+    }
+
+    /// The method; `None` if the event is no HTTP request.
+    pub(super) fn method(&self) -> Option<&str> {
+        let method = match &self.request_context.http {
+            Some(http) => &http.method,
+            None => &self.http_method,
+        };
+        method.as_deref()
+    }
+
+    /// The gateway's name for the request.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.request_context.request_id.as_deref()
+    }
+
+    /// The path, still percent-encoded.
+    pub(super) fn path(&self) -> String {
+        let path = match &self.request_context.http {
+            Some(_) => &self.raw_path,
+            None => &self.path,
+        };
+        if self.has_decoded_path() {
+            path.replace('%', "%25")
+        } else {
+            path.clone()
+        }
+    }
+
+    /// Whether the gateway has percent-decoded the path. HTTP APIs do, in both payload formats;
+    /// REST APIs and function URLs do not. See
+    /// <https://github.com/middleapi/standard-server/pull/93>.
+    fn has_decoded_path(&self) -> bool {
+        let domain_name = self.request_context.domain_name.as_deref();
+        let is_function_url = domain_name.is_some_and(|name| name.contains(".lambda-url."));
+        self.version.is_some() && !is_function_url
+    }
+
+    /// What the event tells of the place of the request, whose path is `path`.
+    pub(super) fn place<'a>(&'a self, path: &'a str) -> Place<'a> {
+        let context = &self.request_context;
+        Place {
+            path,
+            stage: &context.stage,
+            client_path: context.path.as_deref(),
+            domain_name: context.domain_name.as_deref(),
+        }
+    }
+
+    /// The query parameters. REST APIs have decoded them. A null stands for a parameter without a
+    /// value: `?userId` asks for a user, not for the list.
+    pub(super) fn query(&self) -> Query {
+        if self.request_context.http.is_some() {
+            return Query::parse(&self.raw_query_string);
+        }
+        let every = &self.multi_value_query_string_parameters;
+        every_value(every, &self.query_string_parameters)
+            .map(|(name, value)| (name.to_owned(), text(value).to_owned()))
+            .collect()
+    }
+
+    /// The header fields, without those whose name HTTP cannot carry. A value that HTTP cannot
+    /// carry is empty here, so that no condition is lost.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in every_value(&self.multi_value_headers, &self.headers) {
+            let Ok(name) = HeaderName::try_from(name) else {
+                continue;
+            };
+            let value = HeaderValue::from_bytes(text(value).as_bytes());
+            let value = value.unwrap_or(HeaderValue::from_static(""));
+            // An error here means more fields than a map holds: over 24,000.
+            let _ = headers.try_append(&name, value);
+        }
+        headers
+    }
+
+    /// The body, or why it cannot be read.
+    pub(super) fn into_body(self) -> Result<Vec<u8>, &'static str> {
+        match self.body {
+            Value::Null => Ok(Vec::new()),
+            Value::String(body) if self.is_base64_encoded => BASE64_STANDARD
+                .decode(body)
+                .map_err(|_| "The gateway sent a body that is not base64"),
+            Value::String(body) => Ok(body.into_bytes()),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                Err("The gateway sent a body that is not text")
+            }
+        }
+    }
+
+    /// Who calls, as a REST API, an HTTP API or a function URL tells it.
+    pub(super) fn credentials(&self) -> Credentials {
+        let RequestContext {
+            identity,
+            authorizer,
+            ..
+        } = &self.request_context;
+        // An HTTP API has `claims` here in its payload format 1.0.
+        let format = match &self.version {
+            Some(_) => ListFormat::Http,
+            None => ListFormat::Rest,
+        };
+        let claims = authorizer.claims.as_ref().map(|claims| (claims, format));
+        let jwt_claims = authorizer.jwt.claims.as_ref();
+        let claims = claims.or(jwt_claims.map(|claims| (claims, ListFormat::Http)));
+        let signer = [identity, &authorizer.iam]
+            .into_iter()
+            .filter(|signer| !is_of_identity_pool(signer))
+            .filter_map(|signer| signer.get("userArn")?.as_str())
+            .find(|arn| !arn.is_empty());
+        Credentials {
+            signer: signer.map(str::to_owned),
+            token: claims.map(|(claims, format)| Token {
+                sub: claims.sub.clone(),
+                scopes: claims.scope.split(' ').map(str::to_owned).collect(),
+                groups: format.list(&claims.groups),
+            }),
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Every value of every name. `last` has the last value of each, for gateways that send no
+/// `every`.
+fn every_value<'a>(
+    every: &'a Entries,
+    last: &'a Entries,
+) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    let rest = last.iter().filter(|(name, _)| !every.contains_key(*name));
+    every.iter().chain(rest).flat_map(|(name, values)| {
+        let values = match values {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        values.iter().map(|value| (name.as_str(), value))
+    })
+}
+
+/// Whether the signer has its credentials from an identity pool of Cognito: it is an end user,
+/// and no service. Events name the pool, the identity and its provider in fields of their own.
+fn is_of_identity_pool(signer: &Entries) -> bool {
+    let mut fields = signer.iter();
+    fields.any(|(name, value)| name.starts_with("cognito") && !value.is_null())
+}
+
+/// How a gateway writes a claim that is a list.
+#[derive(Clone, Copy, Debug)]
+enum ListFormat {
+    /// `admin,editors`.
+    Rest,
+    /// `[admin editors]`.
+    Http,
+}
+
+impl ListFormat {
+    fn list(self, claim: &Value) -> Vec<String> {
+        if let Some(items) = claim.as_array() {
+            return items.iter().map(|item| text(item).to_owned()).collect();
+        }
+        let text = text(claim);
+        let split = |text: &str, separator| text.split(separator).map(str::to_owned).collect();
+        match self {
+            Self::Rest => split(text, ','),
+            Self::Http => {
+                let items = text
+                    .strip_prefix('[')
+                    .and_then(|text| text.strip_suffix(']'));
+                items.map_or_else(|| vec![text.to_owned()], |items| split(items, ' '))
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Where the API is mounted: what stands before `/users` in a path, and in the URL that the client
+//! used.
+
+use crate::http::routes::Resource;
+
+/// The base path of a custom domain: nothing, or segments with a slash before each
+/// (`/accounts/v1`).
+#[derive(Clone, Debug, Default)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// Reads segments with slashes between or around them. No segment is no base path.
+    ///
+    /// # Errors
+    /// What to change, as a phrase that follows the name of the setting: it is `users`. The path
+    /// `/users/users` would be the user `users` to the gateway, which authorises the call, and the
+    /// list of users to the service.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let path = absolute_path(text);
+        if path == "/users" {
+            return Err("must not be users, with which the paths of the API begin");
+        }
+        Ok(Self(path))
+    }
+
+    /// Its text, empty or with a slash before each segment.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The segments of `text` with one slash before each; empty if there are none.
+fn absolute_path(text: &str) -> String {
+    let segments = text.split('/').filter(|segment| !segment.is_empty());
+    segments.flat_map(|segment| ["/", segment]).collect()
+}
+
+/// What an event tells of the place of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place<'a> {
+    /// The path of the event.
+    pub(super) path: &'a str,
+    /// The stage, as the event names it.
+    pub(super) stage: &'a str,
+    /// The path in the URL that the client used. Only REST events tell it.
+    pub(super) client_path: Option<&'a str>,
+    /// The host that the client used.
+    pub(super) domain_name: Option<&'a str>,
+}
+
+/// The two parts of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mounted {
+    /// See [`Request::mount`](crate::http::request::Request::mount).
+    pub(super) mount: String,
+    /// See [`Request::path`](crate::http::request::Request::path).
+    pub(super) path: String,
+}
+
+impl Place<'_> {
+    /// Takes stage and base path off the path.
+    pub(super) fn find(self, base_path: &BasePath) -> Mounted {
+        let base = base_path.as_str();
+        let prefixes = self.prefixes(base);
+        let prefix = prefixes.iter().find(|prefix| {
+            let rest = self.path.strip_prefix(prefix.as_str());
+            rest.is_some_and(|rest| Resource::find(rest).is_some())
+        });
+        let prefix = prefix.map_or("", String::as_str);
+        let path = &self.path[prefix.len()..];
+        let is_custom_domain = self
+            .domain_name
+            .is_some_and(|name| !name.contains(".execute-api."));
+        let mount = match self
+            .client_path
+            .and_then(|client| client.strip_suffix(path))
+        {
+            Some(mount) => mount,
+            None if is_custom_domain => base, // the URL does not hold the stage
+            None => prefix,
+        };
+        Mounted {
+            // Never `//host`, which would lead the client elsewhere.
+            mount: absolute_path(mount),
+            path: path.to_owned(),
+        }
+    }
+
+    /// What may stand before the path of the resource. The base path comes first and the stage
+    /// last, because the stage may be `users`.
+    fn prefixes(self, base: &str) -> Vec<String> {
+        let stage = match self.stage {
+            "" | "$default" => String::new(),
+            stage => format!("/{stage}"),
+        };
+        let mut prefixes = Vec::new();
+        if !base.is_empty() {
+            prefixes.push(base.to_owned());
+            prefixes.push(format!("{stage}{base}"));
+            prefixes.push(format!("{base}{stage}"));
+        }
+        prefixes.push(String::new());
+        // If the client's path is the stage and then the path of the event, the gateway has taken
+        // the stage off already.
+        let client_path = self.client_path.and_then(|path| path.strip_prefix(&stage));
+        if client_path != Some(self.path) {
+            prefixes.push(stage);
+        }
+        prefixes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT_DOMAIN: &str = "abc.execute-api.us-east-1.amazonaws.com";
+    const CUSTOM_DOMAIN: &str = "api.example.com";
+
+    #[test]
+    fn stage_and_base_path_are_taken_off_the_path_and_stay_in_the_mount() {
+        for (path, stage, client_path, domain_name, base, mount, rest) in [
+            // REST APIs take the stage off, and tell the client's path.
+            (
+                "/users/1",
+                "prod",
+                Some("/prod/users/1"),
+                DEFAULT_DOMAIN,
+                "",
+                "/prod",
+                "/users/1",
+            ),
+            (
+                "/v1/users",
+                "prod",
+                Some("/v1/users"),
+                CUSTOM_DOMAIN,
+                "v1",
+                "/v1",
+                "/users",
+            ),
+            (
+                "/users",
+                "users",
+                Some("/users/users"),
+                DEFAULT_DOMAIN,
+                "",
+                "/users",
+                "/users",
+            ),
+            // HTTP APIs leave it.
+            (
+                "/prod/users",
+                "prod",
+                None,
+                DEFAULT_DOMAIN,
+                "",
+                "/prod",
+                "/users",
+            ),
+            ("/users", "$default", None, DEFAULT_DOMAIN, "", "", "/users"),
+            (
+                "/prod/v1/users",
+                "prod",
+                None,
+                CUSTOM_DOMAIN,
+                "v1",
+                "/v1",
+                "/users",
+            ),
+            (
+                "/v1/prod/users",
+                "prod",
+                None,
+                CUSTOM_DOMAIN,
+                "v1",
+                "/v1",
+                "/users",
+            ),
+            // A stage that is named like the resource.
+            (
+                "/users/users",
+                "users",
+                None,
+                DEFAULT_DOMAIN,
+                "",
+                "",
+                "/users/users",
+            ),
+            // Nothing is known of other paths.
+            ("/nothing", "prod", None, DEFAULT_DOMAIN, "", "", "/nothing"),
+            (
+                "//evil.example/users",
+                "",
+                Some("//evil.example/users"),
+                DEFAULT_DOMAIN,
+                "",
+                "",
+                "//evil.example/users",
+            ),
+        ] {
+            let place = Place {
+                path,
+                stage,
+                client_path,
+                domain_name: Some(domain_name),
+            };
+            let expected = Mounted {
+                mount: mount.to_owned(),
+                path: rest.to_owned(),
+            };
+            let base = BasePath::parse(base).unwrap();
+            assert_eq!(place.find(&base), expected, "{path} {stage}");
+        }
+    }
+
+    #[test]
+    fn a_base_path_is_segments_and_not_users() {
+        for (text, path) in [("", ""), ("/", ""), ("v1", "/v1"), ("/a//b/", "/a/b")] {
+            assert_eq!(BasePath::parse(text).unwrap().as_str(), path, "{text}");
+        }
+        assert!(BasePath::parse("/users/").is_err());
+    }
+}

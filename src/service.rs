@@ -1,0 +1,177 @@
+//! What can be done with users, and who may.
+//!
+//! Nothing here knows HTTP: a face, such as the JSON API in [`http`](crate::http), turns requests
+//! into these operations and their errors into answers.
+
+mod access;
+mod error;
+mod idempotency;
+
+use std::time::{Duration, SystemTime};
+
+use self::idempotency::KeyedCreation;
+pub use self::{
+    access::{AuthMode, Caller, Credentials, Denial, Proof, Rule, Scope, Token, Verdict},
+    error::Error,
+    idempotency::IdempotencyKey,
+};
+use crate::{
+    store::{Basis, Consistency, Found, Limit, Page, StartKey, UserStore, WriteError},
+    user::{Change, EmailKey, Timestamp, User, UserId, UserInput},
+};
+
+/// The operations on users.
+#[derive(Clone, Debug)]
+pub struct UserService {
+    store: UserStore,
+    clock: fn() -> SystemTime,
+}
+
+/// What a caller says of the state of the user that it wants to change or delete.
+#[derive(Clone, Copy)]
+pub enum Precondition<'a> {
+    /// Nothing: any state will do.
+    None,
+    /// That this holds. It is asked of the user that was read, in each round of a write.
+    Holds(&'a (dyn Fn(&User) -> bool + Sync)),
+}
+
+impl Precondition<'_> {
+    fn check(&self, user: &User) -> Result<(), Error> {
+        match self {
+            Self::None => Ok(()),
+            Self::Holds(holds) if holds(user) => Ok(()),
+            Self::Holds(_) => Err(Error::PreconditionFailed),
+        }
+    }
+}
+
+impl UserService {
+    /// The operations on the users in `store`, at the time that `clock` tells.
+    pub fn new(store: UserStore, clock: fn() -> SystemTime) -> Self {
+        Self { store, clock }
+    }
+
+    /// The same for one request, which must end after `time_left`, or 29 s if that is not known.
+    pub fn for_request(&self, time_left: Option<Duration>) -> Self {
+        Self {
+            store: self.store.for_request(time_left),
+            clock: self.clock,
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
+    /// How many requests to DynamoDB there were for this request.
+    pub fn store_calls(&self) -> u32 {
+        self.store.calls()
+    }
+
+    /// One page of users. See [`UserStore::list`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list(
+        &self,
+        limit: Limit,
+        start: Option<&StartKey>,
+        consistency: Consistency,
+    ) -> Result<Page, Error> {
+        Ok(self.store.list(limit, start, consistency).await?)
+    }
+
+    /// A user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub async fn get(&self, user_id: &UserId, consistency: Consistency) -> Result<User, Error> {
+        let user = self.store.get(user_id, consistency).await?;
+        user.ok_or(Error::NotFound)
+    }
+
+    /// The user who has an email address.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::EmailsAreShared`], [`Error::Store`].
+    pub async fn find(&self, email: &EmailKey) -> Result<User, Error> {
+        match self.store.find(email).await? {
+            Found::User(user) => Ok(*user),
+            Found::Nobody => Err(Error::NotFound),
+            Found::NoClaims => Err(Error::EmailsAreShared),
+        }
+    }
+
+    /// Creates a user, with the `userId` that is `asked` for, or a random one. A creation that
+    /// comes again under its `key` returns the user as it was created the first time.
+    ///
+    /// # Errors
+    /// [`Error::UserExists`], [`Error::EmailTaken`], [`Error::KeyReused`], [`Error::Denied`] for
+    /// another `userId` than the caller may create, [`Error::Store`].
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        key: Option<&IdempotencyKey>,
+        asked: Option<UserId>,
+        input: UserInput,
+    ) -> Result<User, Error> {
+        let now = self.timestamp();
+        let keyed = key.map(|key| KeyedCreation::new(caller, key, asked.as_ref(), &input));
+        let user = User::new(&caller.user_id_to_create(asked)?, input, now);
+        let record = keyed.as_ref().map(|keyed| keyed.record(&user, now));
+        match (self.store.create(&user, record.as_ref()).await, keyed) {
+            (Ok(()), _) => Ok(user),
+            (Err(WriteError::Recorded(record)), Some(keyed)) => {
+                keyed.repeated(user, &record).ok_or(Error::KeyReused)
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Applies `change` to a user, and returns it. Attributes that the service does not know stay.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Invalid`],
+    /// [`Error::EmailTaken`], [`Error::Store`].
+    pub async fn change(
+        &self,
+        user_id: &UserId,
+        change: &Change,
+        precondition: Precondition<'_>,
+    ) -> Result<User, Error> {
+        let basis = match precondition {
+            Precondition::None => Basis::Any,
+            Precondition::Holds(_) => Basis::Whole,
+        };
+        let decide = |user: Option<&User>| {
+            let user = user.ok_or(Error::NotFound)?;
+            precondition.check(user)?;
+            Ok::<_, Error>(Some(change.apply(user, self.timestamp())?))
+        };
+        let changed = self.store.change(user_id, basis, decide).await?;
+        changed.ok_or(Error::NotFound)
+    }
+
+    /// Deletes a user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Store`].
+    pub async fn delete(
+        &self,
+        user_id: &UserId,
+        precondition: Precondition<'_>,
+    ) -> Result<(), Error> {
+        let decide = |user: Option<&User>| {
+            precondition.check(user.ok_or(Error::NotFound)?)?;
+            Ok::<_, Error>(None)
+        };
+        self.store.change(user_id, Basis::Whole, decide).await?;
+        Ok(())
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        self.now().into()
+    }
+}

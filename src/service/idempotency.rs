@@ -1,0 +1,75 @@
+//! Safe retries: a creation that comes again under its key gets the answer of the first time
+//! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Caller;
+use crate::{
+    store::IdempotencyRecord,
+    user::{Timestamp, User, UserId, UserInput, json::Json},
+};
+
+const MAX_KEY_LENGTH: usize = 255;
+
+/// The name that a client gives to one creation: 1 to 255 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Reads a key; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_key = (1..=MAX_KEY_LENGTH).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_key.then(|| Self(text.to_owned()))
+    }
+}
+
+/// A creation under a key of its caller. Keys of different callers never meet.
+#[derive(Clone, Debug)]
+pub(super) struct KeyedCreation {
+    key: String,
+    fingerprint: String,
+}
+
+impl KeyedCreation {
+    /// The creation of the user `input`, with the `userId` that is `asked` for, if any.
+    ///
+    /// The fingerprint must not change with a deployment: a retry that comes during it would be
+    /// another request. It has the fields in the order of their names.
+    pub(super) fn new(
+        caller: &Caller,
+        key: &IdempotencyKey,
+        asked: Option<&UserId>,
+        input: &UserInput,
+    ) -> Self {
+        let caller = caller.name();
+        let fields = input.profile().iter();
+        let fields: Vec<_> = fields.map(|(name, value)| (name, Json(value))).collect();
+        let asked = asked.map(UserId::as_str);
+        Self {
+            key: hash(&(&caller, &key.0)),
+            // With the key in it, which is random, the hash tells nothing of the body.
+            fingerprint: hash(&(&caller, &key.0, asked, fields)),
+        }
+    }
+
+    /// What is recorded when it creates `user`.
+    pub(super) fn record(&self, user: &User, now: Timestamp) -> IdempotencyRecord {
+        let (key, fingerprint) = (self.key.clone(), self.fingerprint.clone());
+        IdempotencyRecord::new(key, fingerprint, user.user_id(), now)
+    }
+
+    /// The user as the creation of `record` left it, if that was the same creation. `user` is
+    /// what this one would create.
+    pub(super) fn repeated(&self, user: User, record: &IdempotencyRecord) -> Option<User> {
+        (record.fingerprint == self.fingerprint)
+            .then(|| user.created_as(&record.user_id, &record.created_at))
+    }
+}
+
+fn hash(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).expect("strings, and numbers for DynamoDB");
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(json))
+}

@@ -1,0 +1,349 @@
+//! Configuration. Both binaries read it here, once. All faults of it come in one answer, which
+//! names each setting, what is wrong with it, and an example.
+
+mod endpoint;
+mod reader;
+
+use std::env;
+
+use self::{endpoint::is_http_url, reader::Reader};
+pub use self::{
+    endpoint::{Endpoint, is_on_this_machine},
+    reader::{Faults, Setting},
+};
+use crate::{http::cors::AllowedOrigins, lambda::BasePath, service::AuthMode, store::Tables};
+
+/// The configuration of the Lambda function.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `TABLE_NAME`, `EMAILS_TABLE_NAME` unless `UNIQUE_EMAILS` is `off`, and
+    /// `IDEMPOTENCY_TABLE_NAME`.
+    pub tables: Tables,
+    /// `AUTH_MODE`.
+    pub auth_mode: AuthMode,
+    /// `ALLOWED_ORIGINS`, none by default.
+    pub allowed_origins: AllowedOrigins,
+    /// `BASE_PATH`, empty by default.
+    pub base_path: BasePath,
+    /// `AWS_REGION`.
+    pub region: String,
+    /// The endpoint of DynamoDB; `None` is that of the region.
+    pub endpoint: Option<Endpoint>,
+}
+
+impl Settings {
+    /// Reads the configuration from the environment, in which `variable` looks up a name. An
+    /// empty variable counts as none.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn for_lambda(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(variable);
+        reader.required(
+            RUNTIME_API,
+            "Lambda sets it. On your machine, use `cargo run`",
+        );
+        let users = reader.required(USERS, "It is the name of the DynamoDB table of users");
+        let emails = reader.emails_table();
+        let keys = reader.required(
+            KEYS,
+            "It is the name of the DynamoDB table of idempotency keys",
+        );
+        let tables = [
+            (USERS, users.as_deref()),
+            (EMAILS, emails.as_ref().and_then(Option::as_deref)),
+            (KEYS, keys.as_deref()),
+        ];
+        reader.check_tables(tables);
+        let auth_mode = reader.auth_mode();
+        let allowed_origins = reader.optional(ORIGINS, AllowedOrigins::parse);
+        let base_path = reader.optional(BASE_PATH, BasePath::parse);
+        let region = reader.required(REGION, "Lambda sets it");
+        let endpoint = reader.endpoint();
+        let settings = || {
+            Some(Self {
+                tables: Tables {
+                    users: users?,
+                    emails: emails?,
+                    idempotency_keys: keys?,
+                },
+                auth_mode: auth_mode?,
+                allowed_origins: allowed_origins?,
+                base_path: base_path?,
+                region: region?,
+                endpoint,
+            })
+        };
+        reader.finish(settings())
+    }
+}
+
+/// The configuration of the local server and its commands, apart from their options.
+#[derive(Clone, Debug)]
+pub struct LocalSettings {
+    /// `ALLOWED_ORIGINS`, and by default every origin of this machine, for front ends in
+    /// development. Where the DynamoDB is elsewhere, the default is none: a page that happens to
+    /// be open must not reach those users.
+    pub allowed_origins: AllowedOrigins,
+    /// The endpoint of DynamoDB; `None` is the embedded DynamoDB.
+    pub endpoint: Option<Endpoint>,
+}
+
+impl LocalSettings {
+    /// Reads the configuration from the environment, in which `variable` looks up a name, and
+    /// checks that the options name a table of its own for each of `tables`. An empty variable
+    /// counts as none, except for `ALLOWED_ORIGINS`, where it allows no origin.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read<'a>(
+        variable: impl Fn(&str) -> Option<String>,
+        tables: impl IntoIterator<Item = (Setting, Option<&'a str>)>,
+    ) -> Result<Self, Faults> {
+        let mut reader = Reader::new(variable);
+        reader.check_tables(tables);
+        let endpoint = reader.endpoint();
+        let allowed_origins = match (reader.variable)(ORIGINS.name) {
+            Some(origins) => reader.parsed(ORIGINS, &origins, AllowedOrigins::parse),
+            None => Some(match &endpoint {
+                Some(endpoint) if !is_on_this_machine(&endpoint.url) => AllowedOrigins::None,
+                Some(_) | None => AllowedOrigins::Loopback,
+            }),
+        };
+        let settings = allowed_origins.map(|allowed_origins| Self {
+            allowed_origins,
+            endpoint,
+        });
+        reader.finish(settings)
+    }
+}
+
+/// A variable of this process's environment, for [`Settings`] and [`LocalSettings`].
+pub fn environment(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// What to log: `RUST_LOG`. It is read on its own, because the log starts before the
+/// configuration is read.
+pub fn log_filter(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    variable("RUST_LOG")
+}
+
+const RUNTIME_API: Setting = Setting::new("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+const USERS: Setting = Setting::new("TABLE_NAME", "UserData");
+const EMAILS: Setting = Setting::new("EMAILS_TABLE_NAME", "UserEmails");
+const KEYS: Setting = Setting::new("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys");
+const UNIQUE_EMAILS: Setting = Setting::new("UNIQUE_EMAILS", "on");
+const AUTH_MODE: Setting = Setting::new("AUTH_MODE", "IAM");
+const ORIGINS: Setting = Setting::new("ALLOWED_ORIGINS", "https://app.example.com");
+const BASE_PATH: Setting = Setting::new("BASE_PATH", "accounts/v1");
+const REGION: Setting = Setting::new("AWS_REGION", "us-east-1");
+
+impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
+    /// The table of claims; `Some(None)` where users may share an address.
+    fn emails_table(&mut self) -> Option<Option<String>> {
+        let purpose = "It is the name of the DynamoDB table of claims on email addresses. With \
+                       UNIQUE_EMAILS=off there is none";
+        match self.get(UNIQUE_EMAILS).as_deref() {
+            None | Some("on") => self.required(EMAILS, purpose).map(Some),
+            Some("off") => Some(None),
+            Some(other) => {
+                self.fault(
+                    UNIQUE_EMAILS,
+                    format_args!("must be on or off, not {other:?}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn auth_mode(&mut self) -> Option<AuthMode> {
+        let purpose = "It is what the gateway asks of callers: IAM, COGNITO or NONE";
+        let mode = self.required(AUTH_MODE, purpose)?;
+        self.parsed(AUTH_MODE, &mode, |mode| {
+            AuthMode::parse(mode)
+                .ok_or_else(|| format!("must be IAM, COGNITO or NONE, not {mode:?}"))
+        })
+    }
+
+    fn endpoint(&mut self) -> Option<Endpoint> {
+        let endpoint = Endpoint::configured(&self.variable)?;
+        if !is_http_url(&endpoint.url) {
+            let setting = Setting::new(endpoint.variable, "http://127.0.0.1:8000");
+            self.fault(
+                setting,
+                format_args!("{:?} is not an HTTP URL", endpoint.url),
+            );
+        }
+        Some(endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    /// What a function with the default parameters of the stack has.
+    const COMPLETE: Variables = &[
+        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+        ("TABLE_NAME", "UserData"),
+        ("EMAILS_TABLE_NAME", "UserEmails"),
+        ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+        ("AUTH_MODE", "IAM"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+
+    /// An environment with the variables of `changed` before those of [`COMPLETE`].
+    fn with(changed: Variables<'_>) -> impl Fn(&str) -> Option<String> {
+        move |name| {
+            let mut variables = changed.iter().chain(COMPLETE);
+            let (_, value) = variables.find(|(other, _)| *other == name)?;
+            Some(String::from(*value))
+        }
+    }
+
+    #[test]
+    fn a_complete_environment_is_read() {
+        let settings = Settings::for_lambda(with(&[])).unwrap();
+        assert_eq!(settings.tables.users, "UserData");
+        assert_eq!(settings.tables.emails.as_deref(), Some("UserEmails"));
+        assert_eq!(settings.tables.idempotency_keys, "UserIdempotencyKeys");
+        assert_eq!(settings.auth_mode, AuthMode::Iam);
+        assert!(matches!(settings.allowed_origins, AllowedOrigins::None));
+        assert_eq!(settings.base_path.as_str(), "");
+        assert_eq!(settings.region, "us-east-1");
+        assert_eq!(settings.endpoint, None);
+
+        let shared = with(&[("UNIQUE_EMAILS", "off"), ("EMAILS_TABLE_NAME", "UserData")]);
+        assert_eq!(Settings::for_lambda(shared).unwrap().tables.emails, None);
+    }
+
+    #[test]
+    fn each_fault_names_the_variable_the_problem_and_an_example() {
+        let cases: &[(Variables, &[&str])] = &[
+            (
+                &[("AWS_LAMBDA_RUNTIME_API", "")],
+                &[
+                    "AWS_LAMBDA_RUNTIME_API: not set. Lambda sets it. On your machine, use \
+                   `cargo run`. Example: AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001",
+                ],
+            ),
+            (
+                &[("TABLE_NAME", "")],
+                &[
+                    "TABLE_NAME: not set. It is the name of the DynamoDB table of users. \
+                   Example: TABLE_NAME=UserData",
+                ],
+            ),
+            (
+                &[("EMAILS_TABLE_NAME", ""), ("UNIQUE_EMAILS", "on")],
+                &[
+                    "EMAILS_TABLE_NAME: not set. It is the name of the DynamoDB table of claims on \
+                   email addresses. With UNIQUE_EMAILS=off there is none. \
+                   Example: EMAILS_TABLE_NAME=UserEmails",
+                ],
+            ),
+            (
+                &[("UNIQUE_EMAILS", "no")],
+                &["UNIQUE_EMAILS: must be on or off, not \"no\". Example: UNIQUE_EMAILS=on"],
+            ),
+            (
+                &[("AUTH_MODE", "iam")],
+                &["AUTH_MODE: must be IAM, COGNITO or NONE, not \"iam\". Example: AUTH_MODE=IAM"],
+            ),
+            (
+                &[("BASE_PATH", "users")],
+                &[
+                    "BASE_PATH: must not be users, with which the paths of the API begin. \
+                   Example: BASE_PATH=accounts/v1",
+                ],
+            ),
+            (
+                &[("AWS_ENDPOINT_URL", "localhost:8000")],
+                &["AWS_ENDPOINT_URL: \"localhost:8000\" is not an HTTP URL. \
+                   Example: AWS_ENDPOINT_URL=http://127.0.0.1:8000"],
+            ),
+            (
+                &[("IDEMPOTENCY_TABLE_NAME", "UserEmails")],
+                &[
+                    "EMAILS_TABLE_NAME and IDEMPOTENCY_TABLE_NAME both name the table UserEmails; \
+                   each needs a table of its own. Example: EMAILS_TABLE_NAME=UserEmails \
+                   IDEMPOTENCY_TABLE_NAME=UserIdempotencyKeys",
+                ],
+            ),
+            (
+                &[
+                    ("TABLE_NAME", "UserEmails"),
+                    ("AWS_REGION", ""),
+                    ("IDEMPOTENCY_TABLE_NAME", ""),
+                    ("AUTH_MODE", ""),
+                ],
+                &[
+                    "IDEMPOTENCY_TABLE_NAME: not set. It is the name of the DynamoDB table of \
+                     idempotency keys. Example: IDEMPOTENCY_TABLE_NAME=UserIdempotencyKeys",
+                    "TABLE_NAME and EMAILS_TABLE_NAME both name the table UserEmails; each needs \
+                     a table of its own. Example: TABLE_NAME=UserData \
+                     EMAILS_TABLE_NAME=UserEmails",
+                    "AUTH_MODE: not set. It is what the gateway asks of callers: IAM, COGNITO or \
+                     NONE. Example: AUTH_MODE=IAM",
+                    "AWS_REGION: not set. Lambda sets it. Example: AWS_REGION=us-east-1",
+                ],
+            ),
+        ];
+        for (changed, faults) in cases {
+            let found = Settings::for_lambda(with(changed)).unwrap_err();
+            assert_eq!(found.to_string(), faults.join("\n"));
+        }
+    }
+
+    #[test]
+    fn every_fault_of_an_empty_environment_comes_in_one_answer() {
+        let faults = Settings::for_lambda(|_| None).unwrap_err().to_string();
+        let named: Vec<_> = faults
+            .lines()
+            .filter_map(|line| Some(line.split_once(':')?.0))
+            .collect();
+        let without_default = COMPLETE.iter().map(|(name, _)| *name);
+        assert_eq!(named, without_default.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_local_server_allows_pages_of_this_machine_unless_the_dynamodb_is_elsewhere() {
+        let origins = |variables| {
+            let settings = LocalSettings::read(with(variables), []).unwrap();
+            settings.allowed_origins
+        };
+        const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+        assert!(matches!(origins(&[]), AllowedOrigins::Loopback));
+        let here = origins(&[(ENDPOINT, "http://localhost:8000")]);
+        assert!(matches!(here, AllowedOrigins::Loopback));
+        let elsewhere = origins(&[(ENDPOINT, "http://dynamodb.example")]);
+        assert!(matches!(elsewhere, AllowedOrigins::None));
+        let none = origins(&[("ALLOWED_ORIGINS", "")]);
+        assert!(matches!(none, AllowedOrigins::None));
+    }
+
+    #[test]
+    fn every_fault_of_the_local_server_comes_in_one_answer() {
+        let variables = with(&[
+            ("AWS_ENDPOINT_URL", "nowhere"),
+            ("ALLOWED_ORIGINS", "example.com"),
+        ]);
+        let tables = [
+            (Setting::new("--table", "UserData"), Some("Abc")),
+            (Setting::new("--emails-table", "UserEmails"), None),
+            (Setting::new("--idempotency-table", "UserKeys"), Some("Abc")),
+        ];
+        let faults = LocalSettings::read(variables, tables).unwrap_err();
+        let faults = faults.to_string();
+        let lines: Vec<_> = faults.lines().collect();
+        let [equal, endpoint, origins] = lines.as_slice() else {
+            panic!("{faults}");
+        };
+        assert!(equal.starts_with("--table and --idempotency-table both name the table Abc; "));
+        assert!(endpoint.starts_with("AWS_ENDPOINT_URL: \"nowhere\" is not an HTTP URL. "));
+        assert!(origins.starts_with("ALLOWED_ORIGINS: \"example.com\" is not an origin"));
+    }
+}

@@ -1,0 +1,178 @@
+//! The actions of a transaction, as a commit plans them and as DynamoDB takes them.
+
+use aws_sdk_dynamodb::types::{
+    ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
+    Update,
+};
+use serde_dynamo::{AttributeValue as Attribute, Item};
+
+use super::{IdempotencyRecord, Tables, expression::Expression, number, string};
+use crate::user::{EmailKey, State, User};
+
+/// Which attributes of the stored user must still be as they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// The revision, and the attributes that the write sets or removes. Other clients may write
+    /// other attributes meanwhile.
+    Touched,
+    /// The revision, and all attributes that were read, up to 100.
+    All,
+}
+
+/// One action of a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action<'a> {
+    /// Stores a new user, if its `userId` is free.
+    PutUser(&'a User),
+    /// Makes the second user of the first, if that is as it was read.
+    UpdateUser(&'a User, &'a User, Compared),
+    /// Deletes the user, if it is as it was read.
+    DeleteUser(&'a User),
+    /// Checks that the user is as it was read, or that there is none with this `userId`.
+    CheckUser(&'a str, Option<&'a User>),
+    /// Stores an idempotency record, if its key is free or has expired.
+    PutRecord(&'a IdempotencyRecord),
+    /// Claims an email address for a user, if nobody else holds the claim.
+    Claim(EmailKey, &'a str),
+    /// Releases the claim of a user on an email address, if nobody else holds it.
+    Release(EmailKey, &'a str),
+}
+
+/// The condition of a claim that is free or held by the user.
+const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
+
+impl Action<'_> {
+    /// The same action for DynamoDB. It asks for the item that a failed condition met.
+    pub(super) fn transact_write_item(&self, tables: &Tables) -> TransactWriteItem {
+        let item = TransactWriteItem::builder();
+        match self {
+            Self::PutUser(user) => item.put(put_user(tables, user)),
+            Self::UpdateUser(before, after, compared) => {
+                item.update(update_user(tables, before, after, *compared))
+            }
+            Self::DeleteUser(user) => item.delete(delete_user(tables, user)),
+            Self::CheckUser(user_id, user) => {
+                item.condition_check(check_user(tables, user_id, *user))
+            }
+            Self::PutRecord(record) => item.put(put_record(tables, record)),
+            Self::Claim(email, user_id) => item.put(claim(tables, email, user_id)),
+            Self::Release(email, user_id) => item.delete(release(tables, email, user_id)),
+        }
+        .build()
+    }
+}
+
+/// All attributes of the item of a user: those that answers show, and the service's state.
+pub(super) fn item(user: &User) -> impl Iterator<Item = (&str, Attribute)> {
+    let shown = user
+        .attributes()
+        .map(|(name, value)| (name, value.into_owned()));
+    let state = user
+        .state()
+        .map(|state| (State::NAME, state.to_attribute()));
+    shown.chain(state)
+}
+
+const COMPLETE: &str = "every action names its table, its key and its expressions";
+
+fn put_user(tables: &Tables, user: &User) -> Put {
+    let mut expression = Expression::default();
+    let item: Item = item(user)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect::<std::collections::HashMap<_, _>>()
+        .into();
+    let condition = expression.absent("userId");
+    let (names, _) = expression.into_parts();
+    Put::builder()
+        .table_name(&tables.users)
+        .set_item(Some(item.into()))
+        .condition_expression(condition)
+        .set_expression_attribute_names(Some(names))
+        .return_values_on_condition_check_failure(AllOld)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn update_user(tables: &Tables, before: &User, after: &User, compared: Compared) -> Update {
+    let mut expression = Expression::default();
+    let condition = match compared {
+        Compared::Touched => expression.touched_unchanged(before, after),
+        Compared::All => expression.unchanged(before),
+    };
+    let update = expression.update(before, after);
+    let (names, values) = expression.into_parts();
+    Update::builder()
+        .table_name(&tables.users)
+        .key("userId", string(before.user_id()))
+        .condition_expression(condition)
+        .update_expression(update)
+        .set_expression_attribute_names(Some(names))
+        .set_expression_attribute_values(values)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn delete_user(tables: &Tables, user: &User) -> Delete {
+    let mut expression = Expression::default();
+    let condition = expression.unchanged(user);
+    let (names, values) = expression.into_parts();
+    Delete::builder()
+        .table_name(&tables.users)
+        .key("userId", string(user.user_id()))
+        .condition_expression(condition)
+        .set_expression_attribute_names(Some(names))
+        .set_expression_attribute_values(values)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn check_user(tables: &Tables, user_id: &str, user: Option<&User>) -> ConditionCheck {
+    let mut expression = Expression::default();
+    let condition = match user {
+        Some(user) => expression.unchanged(user),
+        None => expression.absent("userId"),
+    };
+    let (names, values) = expression.into_parts();
+    ConditionCheck::builder()
+        .table_name(&tables.users)
+        .key("userId", string(user_id))
+        .condition_expression(condition)
+        .set_expression_attribute_names(Some(names))
+        .set_expression_attribute_values(values)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn put_record(tables: &Tables, record: &IdempotencyRecord) -> Put {
+    Put::builder()
+        .table_name(&tables.idempotency_keys)
+        .set_item(Some(record.to_item()))
+        // DynamoDB may delete an expired record days later.
+        .condition_expression("attribute_not_exists(idempotencyKey) OR expiresAt <= :now")
+        .expression_attribute_values(":now", number(record.created_at_seconds()))
+        .return_values_on_condition_check_failure(AllOld)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn claim(tables: &Tables, email: &EmailKey, user_id: &str) -> Put {
+    Put::builder()
+        .set_table_name(tables.emails.clone())
+        .item("email", string(email.as_str()))
+        .item("userId", string(user_id))
+        .condition_expression(FREE_OR_OWN)
+        .expression_attribute_values(":userId", string(user_id))
+        .return_values_on_condition_check_failure(AllOld)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn release(tables: &Tables, email: &EmailKey, user_id: &str) -> Delete {
+    Delete::builder()
+        .set_table_name(tables.emails.clone())
+        .key("email", string(email.as_str()))
+        .condition_expression(FREE_OR_OWN)
+        .expression_attribute_values(":userId", string(user_id))
+        .build()
+        .expect(COMPLETE)
+}

@@ -1,0 +1,74 @@
+//! Claims on email addresses: who has which.
+//!
+//! A claim is an item of a table of its own, with the key of the address and the `userId` of its
+//! user. A user and its claim are written in one transaction. The item of a user records the claim
+//! that the user holds.
+
+use super::{
+    Consistency, Error, UserStore,
+    call::{failure, in_time},
+    string, text,
+};
+use crate::user::{EmailKey, User, UserId};
+
+/// How often a lookup looks again after the address has moved.
+const MAX_LOOKUPS: usize = 8;
+
+/// What a lookup by an email address finds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// The user who has the address.
+    User(Box<User>),
+    /// Nobody has it.
+    Nobody,
+    /// Users may share addresses, so there are no claims.
+    NoClaims,
+}
+
+impl UserStore {
+    /// Finds the user who has an address. The read is strongly consistent.
+    ///
+    /// # Errors
+    /// DynamoDB did not answer.
+    pub async fn find(&self, email: &EmailKey) -> Result<Found, Error> {
+        let Some(emails) = &self.tables.emails else {
+            return Ok(Found::NoClaims);
+        };
+        let mut seen = None;
+        for _ in 0..MAX_LOOKUPS {
+            let Some(owner) = self.owner(emails, email).await? else {
+                return Ok(Found::Nobody);
+            };
+            match self.get(&owner, Consistency::Strong).await? {
+                Some(user) if user.email_key().as_ref() == Some(email) => {
+                    return Ok(Found::User(Box::new(user)));
+                }
+                // Nobody has released the claim of a user who is gone or has another address.
+                Some(_) | None if seen.as_ref() == Some(&owner) => return Ok(Found::Nobody),
+                // The claim has moved between the two calls.
+                Some(_) | None => seen = Some(owner),
+            }
+        }
+        Ok(Found::Nobody)
+    }
+
+    /// The user who holds the claim on an address.
+    pub(super) async fn owner(
+        &self,
+        emails: &str,
+        email: &EmailKey,
+    ) -> Result<Option<UserId>, Error> {
+        let call = self
+            .client
+            .get_item()
+            .table_name(emails)
+            .key("email", string(email.as_str()))
+            .consistent_read(true)
+            .customize()
+            .interceptor(self.attempts())
+            .send();
+        let claim = in_time(self.deadline, call).await.map_err(failure)?.item;
+        let owner = claim.and_then(|claim| text(&claim, "userId"));
+        Ok(owner.and_then(|owner| UserId::for_lookup(owner).ok()))
+    }
+}

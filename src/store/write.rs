@@ -1,0 +1,105 @@
+//! Read, decide, commit: the loop of every write.
+
+use super::{
+    Consistency, UserStore, WriteError,
+    action::Compared,
+    commit::{RecordedClaim, Refusal, Write},
+    idempotency::IdempotencyRecord,
+    pauses::Pauses,
+};
+use crate::user::{User, UserId};
+
+/// Which state of a user a change is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Any. Other clients may write other attributes meanwhile.
+    Any,
+    /// The state that was read, as a whole.
+    Whole,
+}
+
+impl UserStore {
+    /// Stores a new user. With a record, nothing is stored if its key is on record.
+    ///
+    /// # Errors
+    /// [`WriteError`], and everything is as it was.
+    pub async fn create(
+        &self,
+        user: &User,
+        record: Option<&IdempotencyRecord>,
+    ) -> Result<(), WriteError> {
+        let mut pauses = Pauses::of(self);
+        loop {
+            let write = Write {
+                before: None,
+                after: Some(user),
+                compared: Compared::All,
+                record,
+                recorded_claim: RecordedClaim::Own,
+            };
+            match self.commit(write).await {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Final(error)) => return Err(error),
+                Err(Refusal::Overtaken | Refusal::ClaimIsAnothers) => pauses.pause().await?,
+            }
+        }
+    }
+
+    /// Writes what `decide` makes of the stored user, and returns it. `decide` gets `None` if
+    /// there is no such user; it returns `None` to delete the user. It decides again when another
+    /// writer was quicker, until the deadline.
+    ///
+    /// # Errors
+    /// Those of `decide`, and [`WriteError`]; everything is as it was then.
+    pub async fn change<E: From<WriteError>>(
+        &self,
+        user_id: &UserId,
+        basis: Basis,
+        decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
+    ) -> Result<Option<User>, E> {
+        self.change_with(user_id, basis, RecordedClaim::Own, decide)
+            .await
+    }
+
+    /// The same, for an item that may be wrong about the claim that it records.
+    pub(super) async fn change_with<E: From<WriteError>>(
+        &self,
+        user_id: &UserId,
+        basis: Basis,
+        recorded_claim: RecordedClaim,
+        decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
+    ) -> Result<Option<User>, E> {
+        let mut pauses = Pauses::of(self);
+        let mut is_anothers = false;
+        loop {
+            let before = self
+                .get(user_id, Consistency::Strong)
+                .await
+                .map_err(WriteError::from)?;
+            let after = decide(before.as_ref())?;
+            if before.is_none() && after.is_none() {
+                return Ok(None);
+            }
+            let write = Write {
+                before: before.as_ref(),
+                after: after.as_ref(),
+                compared: match basis {
+                    Basis::Any => Compared::Touched,
+                    Basis::Whole => Compared::All,
+                },
+                record: None,
+                recorded_claim: match is_anothers {
+                    true => RecordedClaim::Anothers,
+                    false => recorded_claim,
+                },
+            };
+            match self.commit(write).await {
+                Ok(()) => return Ok(after),
+                Err(Refusal::Final(error)) => return Err(error.into()),
+                Err(Refusal::ClaimIsAnothers) => is_anothers = true,
+                Err(Refusal::Overtaken) => is_anothers = false,
+            }
+            pauses.pause().await.map_err(WriteError::from)?;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a write makes of a user that is there.
+
+use super::{Error, Replacement, Timestamp, User, UserPatch};
+
+/// A change of a user.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// All fields that clients write (`PUT`).
+    Replacement(Replacement),
+    /// Some of them (`PATCH`).
+    Patch(UserPatch),
+}
+
+impl Change {
+    /// The user that this change makes of `stored` at the time `now`.
+    ///
+    /// # Errors
+    /// [`Error::OtherVersion`], and [`Error::Invalid`] if it changes what a client may not, or if
+    /// the user would break a rule after it.
+    pub fn apply(&self, stored: &User, now: Timestamp) -> Result<User, Error> {
+        match self {
+            Self::Replacement(replacement) => {
+                let fields = replacement.fields(stored)?;
+                Ok(stored.clone().changed(fields, now))
+            }
+            Self::Patch(patch) => {
+                let fields = patch.fields(stored)?;
+                Ok(stored.clone().changed(fields, now))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::user::{UserId, json::Members};
+
+    fn stored(item: Value) -> User {
+        let item: serde_dynamo::Item = serde_json::from_value(item).unwrap();
+        User::from_attributes(item.into_inner())
+    }
+
+    fn legacy() -> User {
+        stored(json!({
+            "userId": { "S": "1" },
+            "name": { "N": "5" },
+            "email": { "S": "ada@example.com" },
+            "tags": { "SS": ["b", "a"] },
+            "version": { "N": "1.5" },
+        }))
+    }
+
+    fn change(read: fn(Members<'_>, &UserId) -> Change, body: &str) -> Change {
+        let user_id = UserId::for_lookup(String::from("1")).unwrap();
+        read(serde_json::from_str(body).unwrap(), &user_id)
+    }
+
+    fn patch(body: &str) -> Change {
+        change(
+            |members, id| Change::Patch(UserPatch::read(members, id).unwrap()),
+            body,
+        )
+    }
+
+    fn replacement(body: &str) -> Change {
+        change(
+            |members, id| Change::Replacement(Replacement::read(members, id).unwrap()),
+            body,
+        )
+    }
+
+    fn shown(user: &User) -> Value {
+        let mut shown = serde_json::Map::new();
+        for (name, value) in user.attributes() {
+            let value = serde_json::to_value(super::super::json::Json(value)).unwrap();
+            shown.insert(name.to_owned(), value);
+        }
+        Value::Object(shown)
+    }
+
+    #[test]
+    fn a_change_leaves_what_it_does_not_name() {
+        let now = Timestamp::from(SystemTime::UNIX_EPOCH);
+        let time = now.to_string();
+        for (change, expected) in [
+            (
+                patch(r#"{"phone":"+14155550123","metadata":{"a":{"b":1}}}"#),
+                json!({
+                    "userId": "1", "name": 5, "email": "ada@example.com", "phone": "+14155550123",
+                    "metadata": { "a": { "b": 1 } }, "version": 1, "updatedAt": time,
+                    "tags": ["a", "b"],
+                }),
+            ),
+            (
+                replacement(r#"{"name":" Ada ","email":"a@example.com","tags":["b","a"]}"#),
+                json!({
+                    "userId": "1", "name": "Ada", "email": "a@example.com", "version": 1,
+                    "updatedAt": time, "tags": ["a", "b"],
+                }),
+            ),
+        ] {
+            let changed = change.apply(&legacy(), now).unwrap();
+            assert_eq!(shown(&changed), expected);
+        }
+    }
+
+    #[test]
+    fn a_patch_merges_objects_and_removes_what_is_null() {
+        let now = Timestamp::from(SystemTime::UNIX_EPOCH);
+        let user = patch(r#"{"metadata":{"a":{"b":1,"c":2},"d":3},"phone":"+12"}"#)
+            .apply(&legacy(), now)
+            .unwrap();
+        let user = patch(r#"{"metadata":{"a":{"b":null,"e":4},"d":null},"phone":null}"#)
+            .apply(&user, now)
+            .unwrap();
+        assert_eq!(shown(&user)["metadata"], json!({ "a": { "c": 2, "e": 4 } }));
+        assert_eq!(shown(&user)["version"], 2);
+        assert_eq!(shown(&user).get("phone"), None);
+    }
+
+    #[test]
+    fn a_replacement_with_another_version_or_another_read_only_field_is_refused() {
+        let now = Timestamp::from(SystemTime::UNIX_EPOCH);
+        for (body, error) in [
+            (
+                r#"{"name":"A","email":"a@example.com","version":2}"#,
+                Error::OtherVersion,
+            ),
+            (
+                r#"{"name":"A","email":"a@example.com","tags":["c"]}"#,
+                Error::Invalid(FieldErrors::of(
+                    "tags",
+                    "is not a field of a user; leave it out, or send it as GET shows it",
+                )),
+            ),
+        ] {
+            assert_eq!(
+                replacement(body).apply(&legacy(), now),
+                Err(error),
+                "{body}"
+            );
+        }
+    }
+
+    use super::super::FieldErrors;
+}

@@ -1,0 +1,116 @@
+//! What is wrong with the fields of a user, or with other named values.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The number of errors that are kept. A body of 256 KiB can hold tens of thousands.
+pub const MAX_FIELD_ERRORS: usize = 100;
+/// The length of a pointer, in bytes. A body can hold names as long as itself.
+const MAX_POINTER_BYTES: usize = 1024;
+
+/// What is wrong with one value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The JSON pointer of the value (RFC 6901).
+    pub field: String,
+    /// What to change, as a phrase that follows the name of the field.
+    pub message: String,
+}
+
+impl FieldError {
+    /// An error at the JSON pointer `field`, which is cut after 1 KiB.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut field = field.into();
+        if field.len() > MAX_POINTER_BYTES {
+            field.truncate(field.floor_char_boundary(MAX_POINTER_BYTES));
+            field.push('…');
+        }
+        Self {
+            field,
+            message: message.into(),
+        }
+    }
+}
+
+/// `email is required`.
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.strip_prefix('/') {
+            Some(name) => write!(f, "{name} {}", self.message),
+            None => write!(f, "The body {}", self.message),
+        }
+    }
+}
+
+/// The place of a value in a JSON text. Only an error makes a pointer of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// The whole text.
+    Body,
+    /// The member of this name in an object.
+    Member(&'a Self, &'a str),
+    /// The element at this index of an array.
+    Element(&'a Self, usize),
+}
+
+impl Place<'_> {
+    /// Its JSON pointer (RFC 6901).
+    pub fn pointer(self) -> String {
+        match self {
+            Self::Body => String::new(),
+            Self::Member(parent, name) => {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                format!("{}/{name}", parent.pointer())
+            }
+            Self::Element(parent, index) => format!("{}/{index}", parent.pointer()),
+        }
+    }
+}
+
+/// The first 100 errors that were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// The one error that `message` describes, of the field `name`.
+    pub fn of(name: &str, message: impl Into<String>) -> Self {
+        let mut errors = Self::default();
+        errors.push_field(name, message);
+        errors
+    }
+
+    /// Adds the error that `message` describes, of the value at `place`.
+    pub fn push(&mut self, place: Place<'_>, message: impl Into<String>) {
+        if !self.is_full() {
+            self.0.push(FieldError::new(place.pointer(), message));
+        }
+    }
+
+    /// Adds the error that `message` describes, of the field `name`.
+    pub fn push_field(&mut self, name: &str, message: impl Into<String>) {
+        self.push(Place::Member(&Place::Body, name), message);
+    }
+
+    /// Whether no further error is kept.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MAX_FIELD_ERRORS
+    }
+
+    /// The errors.
+    pub fn as_slice(&self) -> &[FieldError] {
+        &self.0
+    }
+
+    /// `value`, if there is no error.
+    ///
+    /// # Errors
+    /// These, if there is one.
+    pub fn none_or<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The fields of a user. Each has one row, with its name, who writes it, and its rule. Answers
+//! show the fields in this order.
+
+use serde_dynamo::AttributeValue;
+use serde_json::value::RawValue;
+use validator::{ValidateEmail, ValidateLength};
+
+use super::{
+    field_error::{FieldErrors, Place},
+    json::{self, Json},
+    visible::is_all_visible,
+};
+
+/// A field that the service knows: an attribute of the item, and a member of its JSON.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name in both.
+    pub name: &'static str,
+    /// Who writes it.
+    pub source: Source,
+}
+
+/// Who writes a field.
+#[derive(Debug)]
+pub enum Source {
+    /// The service. A client may send it back in a `PUT`, as it has read it.
+    Service(Kept),
+    /// Clients, by this rule.
+    Client(Presence, Rule),
+}
+
+/// What the service keeps of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The partition key.
+    UserId,
+    /// See [`Version`](super::Version).
+    Version,
+    /// The time of the creation.
+    CreatedAt,
+    /// The time of the last write.
+    UpdatedAt,
+}
+
+/// Whether a user must have a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Yes.
+    Required,
+    /// No. In a body, null means that the field is left out.
+    Optional,
+}
+
+/// Which values a field takes.
+#[derive(Debug)]
+pub enum Rule {
+    /// Strings that pass all of these checks.
+    Text(&'static [Check]),
+    /// The same, without the white space around them.
+    TrimmedText(&'static [Check]),
+    /// JSON objects, up to 64 KiB of compact JSON and 20 containers deep.
+    Object,
+}
+
+/// Whether a string keeps a rule, and what to change if it does not.
+pub type Check = (fn(&str) -> bool, &'static str);
+
+/// All fields.
+pub static FIELDS: [Field; 8] = [
+    Field {
+        name: "userId",
+        source: Source::Service(Kept::UserId),
+    },
+    Field {
+        name: "name",
+        source: Source::Client(Presence::Required, Rule::TrimmedText(NAME)),
+    },
+    Field {
+        name: EMAIL,
+        source: Source::Client(Presence::Required, Rule::Text(EMAIL_ADDRESS)),
+    },
+    Field {
+        name: "phone",
+        source: Source::Client(Presence::Optional, Rule::Text(PHONE_NUMBER)),
+    },
+    Field {
+        name: "metadata",
+        source: Source::Client(Presence::Optional, Rule::Object),
+    },
+    Field {
+        name: "version",
+        source: Source::Service(Kept::Version),
+    },
+    Field {
+        name: "createdAt",
+        source: Source::Service(Kept::CreatedAt),
+    },
+    Field {
+        name: "updatedAt",
+        source: Source::Service(Kept::UpdatedAt),
+    },
+];
+
+/// The name of the field with the email address.
+pub(super) const EMAIL: &str = "email";
+
+const NAME: &[Check] = &[
+    (
+        |name| name.validate_length(Some(1), Some(200), None),
+        "must be 1 to 200 characters",
+    ),
+    (
+        |name| !name.contains(char::is_control),
+        "must not hold control characters",
+    ),
+    (
+        is_all_visible,
+        "must not hold invisible characters or bidirectional controls",
+    ),
+];
+
+const EMAIL_ADDRESS: &[Check] = &[
+    (
+        |email| email.validate_length(None, Some(254), None),
+        "must be at most 254 characters",
+    ),
+    (
+        |email| email.validate_email(),
+        "must be an email address, such as ada@example.com",
+    ),
+    // The check before lets any character stand before a domain in brackets: `a@\n[127.0.0.1]`.
+    (
+        |email| !email.contains(|c: char| c.is_control() || c.is_whitespace()),
+        "must not hold spaces or control characters",
+    ),
+];
+
+const PHONE_NUMBER: &[Check] = &[(
+    is_e164,
+    "must be a phone number in E.164 form, such as +14155550123",
+)];
+
+/// Whether it is a number in the international form of ITU-T E.164: a plus and at most 15 digits.
+fn is_e164(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|digits| {
+        (2..=15).contains(&digits.len())
+            && digits.bytes().all(|digit| digit.is_ascii_digit())
+            && !digits.starts_with('0')
+    })
+}
+
+/// The length of an object as compact JSON, in bytes.
+const MAX_OBJECT_BYTES: usize = 64 * 1024;
+/// Containers inside each other in an object, itself included.
+const MAX_OBJECT_DEPTH: usize = 20;
+
+impl Field {
+    /// The field of this name, if the service knows it.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// The fields that clients write.
+    pub fn of_clients() -> impl Iterator<Item = (&'static str, Presence, &'static Rule)> {
+        FIELDS.iter().filter_map(|field| match &field.source {
+            Source::Service(_) => None,
+            Source::Client(presence, rule) => Some((field.name, *presence, rule)),
+        })
+    }
+}
+
+impl Rule {
+    /// Whether a stored value has the type of the field. It may break the rule otherwise: other
+    /// clients write items, too.
+    pub(super) fn has_type(&self, stored: &AttributeValue) -> bool {
+        match self {
+            Self::Text(_) | Self::TrimmedText(_) => matches!(stored, AttributeValue::S(_)),
+            Self::Object => matches!(stored, AttributeValue::M(_)),
+        }
+    }
+
+    /// Reads the value of the field `name`. Errors go to `errors`; `None` then, if there is no
+    /// value at all.
+    pub(super) fn read(
+        &self,
+        name: &str,
+        raw: &RawValue,
+        errors: &mut FieldErrors,
+    ) -> Option<AttributeValue> {
+        match self {
+            Self::Text(checks) => {
+                let text = string(name, raw, errors)?;
+                Some(checked(name, text, checks, errors))
+            }
+            Self::TrimmedText(checks) => {
+                let text = string(name, raw, errors)?.trim().to_owned();
+                Some(checked(name, text, checks, errors))
+            }
+            Self::Object => object(name, raw, errors),
+        }
+    }
+}
+
+/// Reads a string, the value of the field `name`.
+pub(super) fn string(name: &str, raw: &RawValue, errors: &mut FieldErrors) -> Option<String> {
+    json::string(raw)
+        .map_err(|message| errors.push_field(name, message))
+        .ok()
+}
+
+fn checked(name: &str, text: String, checks: &[Check], errors: &mut FieldErrors) -> AttributeValue {
+    for (holds, message) in checks {
+        if !holds(&text) {
+            errors.push_field(name, *message);
+        }
+    }
+    AttributeValue::S(text)
+}
+
+fn object(name: &str, raw: &RawValue, errors: &mut FieldErrors) -> Option<AttributeValue> {
+    if !raw.get().starts_with('{') {
+        errors.push_field(name, format!("must be an object, not {}", json::kind(raw)));
+        return None;
+    }
+    let place = Place::Member(&Place::Body, name);
+    let object = json::attribute_value(raw, place, MAX_OBJECT_DEPTH, errors);
+    if !is_small(&object) {
+        errors.push_field(name, "must be at most 64 KiB of JSON");
+    }
+    Some(object)
+}
+
+/// Whether an object is within the limit of its size.
+pub(super) fn is_small(object: &AttributeValue) -> bool {
+    serde_json::to_vec(&Json(object)).is_ok_and(|json| json.len() <= MAX_OBJECT_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_number_is_a_plus_and_2_to_15_digits_that_do_not_begin_with_0() {
+        for (text, is_one) in [
+            ("+14155550123", true),
+            ("+12", true),
+            ("+123456789012345", true),
+            ("+1", false),
+            ("+1234567890123456", false),
+            ("+0123", false),
+            ("14155550123", false),
+            ("+1 415 555", false),
+            ("+١٢٣", false),
+            ("", false),
+        ] {
+            assert_eq!(is_e164(text), is_one, "{text}");
+        }
+    }
+}

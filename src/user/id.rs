@@ -1,0 +1,55 @@
+//! The `userId`.
+
+use uuid::Uuid;
+
+/// The length of a partition key of DynamoDB, in bytes of UTF-8
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
+pub const MAX_KEY_BYTES: usize = 2048;
+
+/// Names a user: any partition key that DynamoDB can hold and a path can carry,
+/// 1 to 2,048 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserId(String);
+
+impl UserId {
+    /// The `userId` of a user that may be there. Other clients may have stored it, so this
+    /// takes more than [`UserId::for_creation`].
+    ///
+    /// # Errors
+    /// What to change, as a phrase that follows the name of the field.
+    pub fn for_lookup(text: String) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            Err("must not be empty")
+        } else if text.len() > MAX_KEY_BYTES {
+            Err("must be at most 2,048 bytes")
+        } else if text.chars().any(char::is_control) {
+            Err("must not hold control characters")
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The `userId` of a new user: 1 to 128 of the characters that a URI never
+    /// escapes (`unreserved`, RFC 3986 section 2.3).
+    ///
+    /// # Errors
+    /// What to change, as a phrase that follows the name of the field.
+    pub fn for_creation(text: String) -> Result<Self, &'static str> {
+        let unreserved = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
+        if (1..=128).contains(&text.len()) && text.chars().all(unreserved) {
+            Ok(Self(text))
+        } else {
+            Err("must be 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
+        }
+    }
+
+    /// A random one (a version 4 UUID, RFC 9562).
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().to_string())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
