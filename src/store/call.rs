@@ -115,12 +115,12 @@ pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
     causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Watches the attempts of a call. It counts them, and notes whether DynamoDB may have done one
-/// whose answer was lost.
+/// Watches the attempts of a call: counts them, and notes those that got no answer.
 #[derive(Clone, Debug)]
 pub(super) struct Attempts {
     requests: Arc<AtomicU32>,
     unanswered: Arc<AtomicBool>,
+    timed_out: Arc<AtomicBool>,
 }
 
 impl Attempts {
@@ -128,11 +128,19 @@ impl Attempts {
         Self {
             requests,
             unanswered: Arc::default(),
+            timed_out: Arc::default(),
         }
     }
 
+    /// Whether DynamoDB may have done an attempt whose answer was lost.
     pub(super) fn has_unanswered(&self) -> bool {
         self.unanswered.load(Relaxed)
+    }
+
+    /// Whether an attempt was given up before its answer came. It may still be on its way to
+    /// DynamoDB.
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.timed_out.load(Relaxed)
     }
 }
 
@@ -157,6 +165,10 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let error = context.output_or_error().and_then(Result::err);
+        if error.is_some_and(|error| error.is_timeout_error()) {
+            self.timed_out.store(true, Relaxed);
+        }
         let is_unanswered = match context.output_or_error() {
             Some(Ok(_)) => false,
             // The head of an answer may have come without the rest.

@@ -201,7 +201,7 @@ impl UserStore {
             match self.transact(self.items(&actions)).await {
                 Ok(()) => return Ok(true),
                 // Another writer has written to one of the two since.
-                Err(Cancelled::Conditions(_)) => return Ok(false),
+                Err(Cancelled::Conditions { .. }) => return Ok(false),
                 Err(Cancelled::Conflict) => pauses.pause().await?,
                 Err(Cancelled::Failed(error)) => return Err(error),
             }

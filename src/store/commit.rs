@@ -49,6 +49,21 @@ pub(super) enum Refusal {
     Final(WriteError),
 }
 
+impl Refusal {
+    /// The refusal of a write that an attempt on its way may still make. Only a user that has
+    /// another revision by now, or a record, refuses that attempt, too. Otherwise what is taken
+    /// may be free when it comes, so the outcome is not known.
+    fn with_attempt_to_follow(self) -> Self {
+        match self {
+            Self::Overtaken | Self::Final(WriteError::Recorded(_) | WriteError::Failed(_)) => self,
+            Self::ClaimIsAnothers | Self::Final(WriteError::Taken { .. }) => {
+                let cause = "an attempt timed out before a condition failed, and may follow";
+                Error::Unavailable(cause.to_owned()).into()
+            }
+        }
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Final(error.into())
@@ -83,7 +98,14 @@ impl UserStore {
             Ok(()) => Ok(()),
             Err(Cancelled::Conflict) => Err(Refusal::Overtaken),
             Err(Cancelled::Failed(error)) => Err(error.into()),
-            Err(Cancelled::Conditions(found)) => Err(refusal(&actions, found, keeps_claims)),
+            Err(Cancelled::Conditions { found, may_follow }) => {
+                let refusal = refusal(&actions, found, keeps_claims);
+                Err(if may_follow {
+                    refusal.with_attempt_to_follow()
+                } else {
+                    refusal
+                })
+            }
         }
     }
 }

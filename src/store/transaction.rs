@@ -17,9 +17,15 @@ use super::{
 
 /// What became of a transaction that was not done.
 pub(super) enum Cancelled {
-    /// Conditions failed. For each action: `None` if its condition held, else the stored item
-    /// (empty if there is none, or if the action does not ask for it).
-    Conditions(Vec<Option<Item>>),
+    /// Conditions failed.
+    Conditions {
+        /// For each action: `None` if its condition held, else the stored item (empty if there
+        /// is none, or if the action does not ask for it).
+        found: Vec<Option<Item>>,
+        /// Whether an attempt has timed out before. It may still reach DynamoDB, when the
+        /// conditions hold: a refused transaction does not use up its token.
+        may_follow: bool,
+    },
     /// Another writer is at work on one of the items, or DynamoDB is too busy.
     Conflict,
     /// DynamoDB did not do it.
@@ -68,10 +74,10 @@ impl UserStore {
             let Err(error) = in_time(self.deadline, call).await else {
                 return Ok(());
             };
-            let cancelled = cancelled(error);
+            let cancelled = cancelled(error, attempts.has_timed_out());
             let may_be_own = match &cancelled {
                 Cancelled::Conflict => attempts.has_unanswered(),
-                Cancelled::Conditions(_) | Cancelled::Failed(_) => false,
+                Cancelled::Conditions { .. } | Cancelled::Failed(_) => false,
             };
             if !may_be_own || !pauses.wait().await {
                 return Err(cancelled);
@@ -80,11 +86,14 @@ impl UserStore {
     }
 }
 
-fn cancelled(error: Option<SdkError<TransactWriteItemsError, HttpResponse>>) -> Cancelled {
+fn cancelled(
+    error: Option<SdkError<TransactWriteItemsError, HttpResponse>>,
+    may_follow: bool,
+) -> Cancelled {
     if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
         error.as_ref().and_then(SdkError::as_service_error)
     {
-        return by_reasons(cancelled.cancellation_reasons());
+        return by_reasons(cancelled.cancellation_reasons(), may_follow);
     }
     let code = error.as_ref().and_then(ProvideErrorMetadata::code);
     if code.is_some_and(|code| CONFLICTS.contains(&code)) {
@@ -94,7 +103,7 @@ fn cancelled(error: Option<SdkError<TransactWriteItemsError, HttpResponse>>) -> 
 }
 
 /// Reads the reasons of a cancellation, one for each action.
-fn by_reasons(reasons: &[CancellationReason]) -> Cancelled {
+fn by_reasons(reasons: &[CancellationReason], may_follow: bool) -> Cancelled {
     // An action whose condition held has the code None, or no code.
     let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
     let codes: Vec<String> = reasons.iter().map(code).collect();
@@ -105,7 +114,10 @@ fn by_reasons(reasons: &[CancellationReason]) -> Cancelled {
             (reason.code() == Some(CONDITION_FAILED))
                 .then(|| Item::from(reason.item.clone().unwrap_or_default()))
         };
-        Cancelled::Conditions(reasons.iter().map(found).collect())
+        Cancelled::Conditions {
+            found: reasons.iter().map(found).collect(),
+            may_follow,
+        }
     } else if is_any(&TRANSIENT) {
         Cancelled::Conflict
     } else {

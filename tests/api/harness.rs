@@ -601,6 +601,15 @@ impl Answer {
     }
 }
 
+/// Takes the state that the service keeps for itself out of an item, and returns its members.
+#[track_caller]
+pub fn take_state(item: &mut Value) -> Value {
+    let state = item.as_object_mut().unwrap().remove("_userService");
+    let state = state.unwrap()["M"].take();
+    assert!(state["revision"]["S"].is_string(), "{state}");
+    state
+}
+
 /// `If-Match` of the representation that an answer has given.
 pub fn if_match(answer: &Answer) -> [(&'static str, &str); 1] {
     [("if-match", answer.header("etag"))]

@@ -13,12 +13,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use user_service::{
+    http::cors::AllowedOrigins,
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
         gateway::{self, Settings, Takes},
         http::Timeouts,
     },
-    http::cors::AllowedOrigins,
 };
 
 use crate::binaries::{Running, user_service};
