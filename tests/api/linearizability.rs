@@ -41,9 +41,9 @@ use crate::{
 };
 
 /// Processes of the service.
-const SANDBOXES: usize = 16;
+const SANDBOXES: usize = 32;
 /// Histories that come about at a time.
-const GROUPS: usize = 4;
+const GROUPS: usize = 8;
 /// The processes of a history: clients that send one request after the other.
 const CLIENTS: usize = 4;
 const REQUESTS_OF_A_CLIENT: usize = 4;
@@ -227,24 +227,24 @@ impl Group {
 
     fn some_call(&self, rng: &mut Rng, is_creation: bool) -> Call {
         // Most requests are about the same user.
-        let who = usize::from(rng.u8(..4) == 0);
-        match rng.u8(..if is_creation { 4 } else { 24 }) {
+        let who = usize::from(rng.u8(..5) == 0);
+        match rng.u8(..if is_creation { 6 } else { 26 }) {
             0 => Call::Create(who, self.some_input(rng), false),
             // Requests under the same key are alike, or most of them.
             1 | 2 => {
                 let mut same = Rng::with_seed(rng.u64(..5).saturating_sub(3));
                 Call::Create(0, self.some_input(&mut same), true)
             }
-            3 => Call::CreateAt(who, self.some_input(rng)),
-            4..8 => Call::Replace(who, self.some_input(rng), self.some_condition(rng, who)),
-            8..10 => {
+            3..6 => Call::CreateAt(who, self.some_input(rng)),
+            6..10 => Call::Replace(who, self.some_input(rng), self.some_condition(rng, who)),
+            10..12 => {
                 let seen = self.seen.lock().unwrap()[who].clone();
                 let version = seen.map_or(1, |seen| seen.version);
                 Call::Replace(who, self.some_input(rng), Condition::Version(version))
             }
-            10..17 => Call::Change(who, self.some_patch(rng), self.some_condition(rng, who)),
-            17..19 => Call::Delete(who, self.some_condition(rng, who)),
-            19..22 => Call::Read(who),
+            12..20 => Call::Change(who, self.some_patch(rng), self.some_condition(rng, who)),
+            20 => Call::Delete(who, self.some_condition(rng, who)),
+            21..24 => Call::Read(who),
             _ => Call::LookUp(self.some_email(rng)),
         }
     }
