@@ -123,7 +123,7 @@ impl Run {
         let mut rng = Rng::with_seed(self.seed.wrapping_add(stream));
         for nth in 0..REQUESTS_OF_A_CLIENT {
             // Half of the clients begin with a creation.
-            let is_creation = nth == 0 && client % 2 == 0;
+            let is_creation = nth == 0 && client < CLIENTS / 2;
             let call = group.some_call(&mut rng, is_creation);
             self.send(group, client, call).await;
         }
@@ -136,9 +136,11 @@ impl Run {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let invoked = self.clock.fetch_add(1, SeqCst);
-        let answer = match body {
-            Value::Null => self.service.send(method, &path, &headers, "").await,
-            body => self.service.send_json(method, &path, &headers, &body).await,
+        let answer = if body.is_null() {
+            self.service.send(method, &path, &headers, "").await
+        } else {
+            let answer = self.service.send_json(method, &path, &headers, &body);
+            answer.await
         };
         let returned = self.clock.fetch_add(1, SeqCst);
         let status = answer.status.as_u16();

@@ -157,9 +157,11 @@ impl State {
         if self.is_cut_off(token) || self.happens(rates.disturbed) {
             let chosen = self.rng.choice(DISTURBANCES).unwrap();
             // A read is in conflict with nothing.
-            let disturbance = match chosen {
-                Disturbance::Conflict if token.is_none() => Disturbance::Throttled,
-                chosen => chosen,
+            let is_possible = token.is_some() || chosen != Disturbance::Conflict;
+            let disturbance = if is_possible {
+                chosen
+            } else {
+                Disturbance::Throttled
             };
             fate.disturbance = Some(disturbance);
             self.count(&format!("{disturbance:?}"));

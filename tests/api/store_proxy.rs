@@ -50,6 +50,7 @@ struct Shared {
     /// The call that is held, counted down, and on which side of it.
     held_call: Mutex<Option<(u32, Side)>>,
     holds: Notify,
+    loses_held: Notify,
     /// What disturbs the connections, if anything does.
     faults: Mutex<Option<Arc<RandomFaults>>>,
     connections: Mutex<Vec<AbortHandle>>,
@@ -97,6 +98,7 @@ impl StoreProxy {
                 cancels: Mutex::default(),
                 held_call: Mutex::default(),
                 holds: Notify::new(),
+                loses_held: Notify::new(),
                 faults: Mutex::default(),
                 connections: Mutex::default(),
             }),
@@ -187,8 +189,8 @@ impl StoreProxy {
         self.shared.calls_to_conflict.store(nth, SeqCst);
     }
 
-    /// Holds the call that comes `nth` from now for ever, on one side of it, and from then
-    /// on takes calls and does nothing with them.
+    /// Holds the call that comes `nth` from now, on one side of it, for ever or until it is
+    /// lost. From then on takes calls and does nothing with them.
     pub fn hold_call(&self, nth: u32, side: Side) {
         *self.shared.held_call.lock().unwrap() = Some((nth, side));
     }
@@ -201,6 +203,12 @@ impl StoreProxy {
     /// Waits until it holds that call.
     pub async fn holds_call(&self) {
         self.shared.holds.notified().await;
+    }
+
+    /// Ends the connection of the call that it holds, as if that had got lost. It has to hold
+    /// one.
+    pub fn lose_held_call(&self) {
+        self.shared.loses_held.notify_one();
     }
 
     /// Cancels the next transaction, with a reason of each action.
@@ -308,6 +316,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let held = shared.side_to_hold();
             if held == Some(Side::Before) {
                 shared.hold().await;
+                return Ok(());
             }
             *holds_answer.lock().unwrap() = held.is_some();
             let left = shared
@@ -344,6 +353,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let length = from_upstream.read(&mut buffer).await?;
             if *holds_answer.lock().unwrap() {
                 shared.hold().await;
+                return Ok(());
             }
             let left = shared
                 .answers_to_swallowed
@@ -381,10 +391,11 @@ impl Shared {
         None
     }
 
+    /// Returns when the call that is held is to be lost.
     async fn hold(&self) {
         self.is_hanging.store(true, SeqCst);
         self.holds.notify_one();
-        std::future::pending::<()>().await;
+        self.loses_held.notified().await;
     }
 }
 
