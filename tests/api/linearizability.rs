@@ -407,11 +407,12 @@ fn variable(name: &str) -> Option<u64> {
 /// The first history without an order, after as many as there are for so many users.
 async fn search(users: usize, rates: Rates) -> (Run, Option<String>) {
     let seed = variable("LINEARIZABILITY_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("LINEARIZABILITY_SEED={seed}");
     let run = Run::start(seed, rates).await;
     let groups = run.groups(users.div_ceil(USERS)).await;
     run.read_all(&groups).await;
     println!(
-        "LINEARIZABILITY_SEED={seed}\nfaults: {:?}\nanswers: {:?}",
+        "faults: {:?}\nanswers: {:?}",
         run.faults.met(),
         run.statuses.lock().unwrap()
     );
@@ -433,6 +434,7 @@ async fn each_request_has_its_effect_at_one_moment_whatever_happens_on_the_way_t
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_makes_transactions_twice_is_found_out() {
     let rates = Rates {
+        disturbed: 300,
         forgets_tokens: true,
         ..RATES
     };

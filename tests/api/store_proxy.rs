@@ -419,7 +419,8 @@ pub async fn read_call(
     Ok(Some((Call { operation, body }, request)))
 }
 
-/// One HTTP/1.1 message with a `Content-Length`, after the length of its head. `None` at the end.
+/// One HTTP/1.1 message with a `Content-Length` or in chunks (RFC 9112 section 7.1), after the
+/// length of its head. `None` at the end.
 pub async fn read_message(
     from: &mut (impl AsyncReadExt + Unpin),
 ) -> io::Result<Option<(usize, Vec<u8>)>> {
@@ -432,14 +433,36 @@ pub async fn read_message(
             return Ok(None);
         }
     };
-    let text = String::from_utf8_lossy(&message[..head]);
+    let text = String::from_utf8_lossy(&message[..head]).into_owned();
+    let is_chunked = field(&text, "transfer-encoding").is_some();
     let length = field(&text, "content-length").map_or(0, |length| length.parse().unwrap());
-    while message.len() < head + length {
+    while match is_chunked {
+        true => !has_last_chunk(&message[head..]),
+        false => message.len() < head + length,
+    } {
         if from.read_buf(&mut message).await? == 0 {
             return Ok(None);
         }
     }
     Ok(Some((head, message)))
+}
+
+/// Whether these chunks are whole.
+fn has_last_chunk(mut chunks: &[u8]) -> bool {
+    loop {
+        let Some(end) = chunks.windows(2).position(|bytes| bytes == b"\r\n") else {
+            return false;
+        };
+        let size = String::from_utf8_lossy(&chunks[..end]);
+        let size = usize::from_str_radix(&size, 16).expect("no extension");
+        let Some(rest) = chunks.get(end + 2 + size + 2..) else {
+            return false;
+        };
+        if size == 0 {
+            return true;
+        }
+        chunks = rest;
+    }
 }
 
 /// The value of a field of the head of a message.
