@@ -23,9 +23,11 @@ pub struct Rates {
     pub cut_off: u32,
     /// A delay up to [`Rates::longest_delay`], on one of the sides.
     pub delayed: u32,
-    /// A delay before the call that is longer than the service waits for an attempt. The call
-    /// is done after that.
+    /// An answer that comes after the service has ceased to wait for it.
     pub stalled: u32,
+    /// A call that comes to DynamoDB after the service has ceased to wait for its answer, and
+    /// may have made it again.
+    pub late: u32,
     /// The longest delay.
     pub longest_delay: Duration,
     /// Whether DynamoDB knows no transaction again by its token, which it always does.
@@ -39,12 +41,13 @@ impl Rates {
         cut_off: 0,
         delayed: 0,
         stalled: 0,
+        late: 0,
         longest_delay: Duration::ZERO,
         forgets_tokens: false,
     };
 }
 
-/// How long a stalled call waits: longer than the 1 s that the service waits for an attempt.
+/// Longer than the 1 s that the service waits for an answer.
 const STALL: Duration = Duration::from_millis(1_200);
 
 /// What a call meets in place of its answer.
@@ -140,8 +143,11 @@ impl State {
     fn fate(&mut self, call: &Call) -> Fate {
         let mut fate = Fate::default();
         let rates = self.rates;
-        if self.happens(rates.stalled) {
+        if self.happens(rates.late) {
             fate.before = STALL;
+            self.count("Late");
+        } else if self.happens(rates.stalled) {
+            fate.after = STALL;
             self.count("Stalled");
         } else if self.happens(rates.delayed) {
             let delay = self.up_to(rates.longest_delay);
