@@ -325,6 +325,16 @@ impl Other {
     }
 }
 
+/// A service that answers a request while another one waits.
+async fn with_two_sandboxes(shared_emails: bool) -> Service {
+    let setup = Setup {
+        sandboxes: 2,
+        shared_emails,
+        ..Setup::default()
+    };
+    setup.start().await
+}
+
 /// The answer to `write`, where the `nth` call of it is lost on `side`, and `between` comes before
 /// it is made again.
 async fn with_a_lost_call(
@@ -345,7 +355,10 @@ async fn with_a_lost_call(
 
 #[tokio::test]
 async fn a_lost_answer_of_a_commit_is_the_success_though_another_writer_comes_between() {
-    for service in [Service::start().await, sharing_emails().await] {
+    for service in [
+        with_two_sandboxes(false).await,
+        with_two_sandboxes(true).await,
+    ] {
         for write in WRITES {
             for other in [Other::Patch, Other::Client] {
                 let at = format!("{write:?}, {other:?}");
@@ -379,7 +392,10 @@ async fn a_lost_answer_of_a_commit_is_the_success_though_another_writer_comes_be
 
 #[tokio::test]
 async fn a_lost_answer_of_a_read_of_a_write_is_asked_again_and_finds_the_other_writer() {
-    for service in [Service::start().await, sharing_emails().await] {
+    for service in [
+        with_two_sandboxes(false).await,
+        with_two_sandboxes(true).await,
+    ] {
         for write in WRITES.into_iter().filter(|write| !write.creates()) {
             for other in [Other::Patch, Other::Client] {
                 let at = format!("{write:?}, {other:?}");
@@ -446,7 +462,10 @@ fn edited(write: Write, mut user: Value, answer: &Value) -> Value {
 
 #[tokio::test]
 async fn an_edit_by_another_client_between_the_read_and_the_write_is_never_overwritten() {
-    for service in [Service::start().await, sharing_emails().await] {
+    for service in [
+        with_two_sandboxes(false).await,
+        with_two_sandboxes(true).await,
+    ] {
         for write in [Put, Patch, PatchEmail, Delete] {
             for (name, value) in edits() {
                 let at = format!("{write:?}, {name}");
@@ -479,7 +498,10 @@ async fn an_edit_by_another_client_between_the_read_and_the_write_is_never_overw
 
 #[tokio::test]
 async fn an_edit_by_another_client_between_the_read_and_the_write_is_412_under_if_match() {
-    for service in [Service::start().await, sharing_emails().await] {
+    for service in [
+        with_two_sandboxes(false).await,
+        with_two_sandboxes(true).await,
+    ] {
         for write in [PutIfMatch, PatchIfMatch, DeleteIfMatch] {
             for (name, value) in edits() {
                 let at = format!("{write:?}, {name}");
