@@ -18,6 +18,7 @@ use std::{
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -268,6 +269,23 @@ impl Service {
             let call = call.request_items(&self.tables.users, puts.collect());
             let left = call.send().await.unwrap().unprocessed_items;
             assert!(left.is_none_or(|left| left.is_empty()));
+        }
+    }
+
+    /// Sets an attribute of the item with this key to a value in DynamoDB's JSON, as another
+    /// client does, and says whether there is such an item.
+    pub async fn set_attribute(&self, user_id: &str, name: &str, value: &Value) -> bool {
+        let value: serde_dynamo::AttributeValue = serde_json::from_value(value.clone()).unwrap();
+        let call = self.dynamodb.update_item().table_name(&self.tables.users);
+        let call = call.key("userId", AttributeValue::S(user_id.to_owned()));
+        let call = call.condition_expression("attribute_exists(userId)");
+        let call = call.update_expression("SET #name = :value");
+        let call = call.expression_attribute_names("#name", name);
+        let call = call.expression_attribute_values(":value", value.into());
+        match call.send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => true,
+            Err(error) if error.is_conditional_check_failed_exception() => false,
+            Err(error) => panic!("{error:?}"),
         }
     }
 

@@ -21,6 +21,7 @@ mod get;
 mod harness;
 mod idempotency;
 mod legacy_items;
+mod linearizability;
 mod list;
 mod local_gateway;
 mod logs;
@@ -31,4 +32,5 @@ mod replace;
 #[path = "../runtime_api/mod.rs"]
 mod runtime_api;
 mod store_failures;
+mod store_faults;
 mod store_proxy;

@@ -1,5 +1,5 @@
 //! A TCP proxy between the service and its DynamoDB: it sees every call, and
-//! can lose answers, hang or be gone.
+//! can lose answers, hang or be gone. [`RandomFaults`] disturb it at random.
 
 use std::{
     io,
@@ -17,6 +17,8 @@ use tokio::{
     sync::Notify,
     task::AbortHandle,
 };
+
+use crate::store_faults::{self, RandomFaults};
 
 /// A proxy in front of one DynamoDB.
 pub struct StoreProxy {
@@ -48,6 +50,9 @@ struct Shared {
     /// The call that is held, counted down, and on which side of it.
     held_call: Mutex<Option<(u32, Side)>>,
     holds: Notify,
+    loses_held: Notify,
+    /// What disturbs the connections, if anything does.
+    faults: Mutex<Option<Arc<RandomFaults>>>,
     connections: Mutex<Vec<AbortHandle>>,
 }
 
@@ -60,10 +65,13 @@ pub enum Side {
     After,
 }
 
+/// A call of DynamoDB.
 #[derive(Clone)]
-struct Call {
-    operation: String,
-    body: Value,
+pub struct Call {
+    /// The name of the operation.
+    pub operation: String,
+    /// What is asked, in DynamoDB's JSON.
+    pub body: Value,
 }
 
 impl StoreProxy {
@@ -90,6 +98,8 @@ impl StoreProxy {
                 cancels: Mutex::default(),
                 held_call: Mutex::default(),
                 holds: Notify::new(),
+                loses_held: Notify::new(),
+                faults: Mutex::default(),
                 connections: Mutex::default(),
             }),
             accepting: Mutex::default(),
@@ -179,8 +189,8 @@ impl StoreProxy {
         self.shared.calls_to_conflict.store(nth, SeqCst);
     }
 
-    /// Holds the call that comes `nth` from now for ever, on one side of it, and from then
-    /// on takes calls and does nothing with them.
+    /// Holds the call that comes `nth` from now, on one side of it, for ever or until it is
+    /// lost. From then on takes calls and does nothing with them.
     pub fn hold_call(&self, nth: u32, side: Side) {
         *self.shared.held_call.lock().unwrap() = Some((nth, side));
     }
@@ -193,6 +203,12 @@ impl StoreProxy {
     /// Waits until it holds that call.
     pub async fn holds_call(&self) {
         self.shared.holds.notified().await;
+    }
+
+    /// Ends the connection of the call that it holds, as if that had got lost. It has to hold
+    /// one.
+    pub fn lose_held_call(&self) {
+        self.shared.loses_held.notify_one();
     }
 
     /// Cancels the next transaction, with a reason of each action.
@@ -208,6 +224,12 @@ impl StoreProxy {
     /// From now on takes calls and does nothing with them.
     pub fn hang(&self) {
         self.shared.is_hanging.store(true, SeqCst);
+    }
+
+    /// Disturbs at random each connection that is made from now on. None of what this proxy
+    /// does else befalls those.
+    pub fn disturb(&self, faults: Arc<RandomFaults>) {
+        *self.shared.faults.lock().unwrap() = Some(faults);
     }
 
     /// Ends every connection, and refuses new ones.
@@ -241,7 +263,7 @@ impl StoreProxy {
 }
 
 /// DynamoDB's answer that it does not do what it is asked.
-fn refusal(code: &str, mut body: Value) -> Vec<u8> {
+pub fn refusal(code: &str, mut body: Value) -> Vec<u8> {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
     let body = body.to_string();
     format!(
@@ -253,7 +275,7 @@ fn refusal(code: &str, mut body: Value) -> Vec<u8> {
 }
 
 /// There are too many calls.
-fn throttled() -> Vec<u8> {
+pub fn throttled() -> Vec<u8> {
     let message = "Rate of requests exceeds the limit.";
     refusal("ThrottlingException", json!({ "message": message }))
 }
@@ -268,7 +290,7 @@ fn conflict() -> Vec<u8> {
 }
 
 /// A transaction is cancelled, for a reason of each action.
-fn cancelled(codes: &[&str]) -> Vec<u8> {
+pub fn cancelled(codes: &[&str]) -> Vec<u8> {
     let reasons: Vec<_> = codes.iter().map(|code| json!({ "Code": code })).collect();
     let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
     let body = json!({ "message": message, "CancellationReasons": reasons });
@@ -277,6 +299,10 @@ fn cancelled(codes: &[&str]) -> Vec<u8> {
 
 async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let upstream = TcpStream::connect(&shared.upstream).await?;
+    let faults = shared.faults.lock().unwrap().clone();
+    if let Some(faults) = faults {
+        return store_faults::connection(client, upstream, &shared.upstream, &faults).await;
+    }
     let (mut from_client, to_client) = client.into_split();
     let to_client = tokio::sync::Mutex::new(to_client);
     let (mut from_upstream, mut to_upstream) = upstream.into_split();
@@ -290,6 +316,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let held = shared.side_to_hold();
             if held == Some(Side::Before) {
                 shared.hold().await;
+                return Ok(());
             }
             *holds_answer.lock().unwrap() = held.is_some();
             let left = shared
@@ -326,6 +353,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let length = from_upstream.read(&mut buffer).await?;
             if *holds_answer.lock().unwrap() {
                 shared.hold().await;
+                return Ok(());
             }
             let left = shared
                 .answers_to_swallowed
@@ -363,47 +391,83 @@ impl Shared {
         None
     }
 
+    /// Returns when the call that is held is to be lost.
     async fn hold(&self) {
         self.is_hanging.store(true, SeqCst);
         self.holds.notify_one();
-        std::future::pending::<()>().await;
+        self.loses_held.notified().await;
     }
 }
 
 /// One HTTP/1.1 request with a `Content-Length`, and its bytes for `upstream`. `None` at the
 /// end.
-async fn read_call(
+pub async fn read_call(
     from: &mut (impl AsyncReadExt + Unpin),
     upstream: &str,
 ) -> io::Result<Option<(Call, Vec<u8>)>> {
-    let mut request = Vec::new();
-    let head = loop {
-        if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if from.read_buf(&mut request).await? == 0 {
-            return Ok(None);
-        }
+    let Some((head, mut request)) = read_message(from).await? else {
+        return Ok(None);
     };
     let text = String::from_utf8_lossy(&request[..head]).into_owned();
-    let field = |name: &str| {
-        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
-        fields
-            .find(|(field, _)| field.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim().to_owned())
-    };
-    let length: usize = field("content-length").map_or(0, |length| length.parse().unwrap());
-    while request.len() < head + length {
-        if from.read_buf(&mut request).await? == 0 {
-            return Ok(None);
-        }
-    }
-    let operation = field("x-amz-target").unwrap_or_default();
+    let operation = field(&text, "x-amz-target").unwrap_or_default();
     let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
-    let body = serde_json::from_slice(&request[head..head + length]).unwrap_or_default();
+    let body = serde_json::from_slice(&request[head..]).unwrap_or_default();
     // The service may know it by another name.
-    let host = field("host").unwrap_or_default();
+    let host = field(&text, "host").unwrap_or_default();
     let named = text.replacen(&format!("host: {host}"), &format!("host: {upstream}"), 1);
     request.splice(..head, named.into_bytes());
     Ok(Some((Call { operation, body }, request)))
+}
+
+/// One HTTP/1.1 message with a `Content-Length` or in chunks (RFC 9112 section 7.1), after the
+/// length of its head. `None` at the end.
+pub async fn read_message(
+    from: &mut (impl AsyncReadExt + Unpin),
+) -> io::Result<Option<(usize, Vec<u8>)>> {
+    let mut message = Vec::new();
+    let head = loop {
+        if let Some(end) = message.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if from.read_buf(&mut message).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let text = String::from_utf8_lossy(&message[..head]).into_owned();
+    let is_chunked = field(&text, "transfer-encoding").is_some();
+    let length = field(&text, "content-length").map_or(0, |length| length.parse().unwrap());
+    while match is_chunked {
+        true => !has_last_chunk(&message[head..]),
+        false => message.len() < head + length,
+    } {
+        if from.read_buf(&mut message).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some((head, message)))
+}
+
+/// Whether these chunks are whole.
+fn has_last_chunk(mut chunks: &[u8]) -> bool {
+    loop {
+        let Some(end) = chunks.windows(2).position(|bytes| bytes == b"\r\n") else {
+            return false;
+        };
+        let size = String::from_utf8_lossy(&chunks[..end]);
+        let size = usize::from_str_radix(&size, 16).expect("no extension");
+        let Some(rest) = chunks.get(end + 2 + size + 2..) else {
+            return false;
+        };
+        if size == 0 {
+            return true;
+        }
+        chunks = rest;
+    }
+}
+
+/// The value of a field of the head of a message.
+fn field(head: &str, name: &str) -> Option<String> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+    Some(value.trim().to_owned())
 }
