@@ -12,9 +12,9 @@ use crate::user::{EmailKey, State, User};
 /// Which attributes of the stored user must still be as they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compared {
-    /// The revision, and the attributes that the write sets or removes. Other clients may write
-    /// other attributes meanwhile.
-    Touched,
+    /// The revision, and the attributes that the service knows. Other clients may write other
+    /// attributes meanwhile.
+    Known,
     /// The revision, and all attributes that were read, up to 100.
     All,
 }
@@ -96,7 +96,7 @@ fn put_user(tables: &Tables, user: &User) -> Put {
 fn update_user(tables: &Tables, before: &User, after: &User, compared: Compared) -> Update {
     let mut expression = Expression::default();
     let condition = match compared {
-        Compared::Touched => expression.touched_unchanged(before, after),
+        Compared::Known => expression.known_unchanged(before),
         Compared::All => expression.unchanged(before),
     };
     let update = expression.update(before, after);

@@ -220,7 +220,7 @@ mod tests {
         Write {
             before,
             after,
-            compared: Compared::Touched,
+            compared: Compared::Known,
             record: None,
             recorded_claim: RecordedClaim::Own,
         }
@@ -288,7 +288,7 @@ mod tests {
             claimed("b@example.com", "b@example.com"),
         );
         let shared = actions(&write(Some(&a), Some(&b)), false);
-        assert_eq!(shared, [Action::UpdateUser(&a, &b, Compared::Touched)]);
+        assert_eq!(shared, [Action::UpdateUser(&a, &b, Compared::Known)]);
         let anothers = Write {
             recorded_claim: RecordedClaim::Anothers,
             ..write(Some(&a), None)

@@ -1,12 +1,15 @@
 //! The conditions and updates that a write states to DynamoDB.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::AttributeValue as Attribute;
 
 use super::action::item;
-use crate::user::{FIELDS, State, User};
+use crate::user::{FIELDS, Field, State, User};
 
 /// The number of attributes that one condition compares. DynamoDB takes 300 operators and 4 KB in
 /// an expression; a comparison is two operators and 16 bytes.
@@ -58,57 +61,55 @@ impl Expression {
         format!("attribute_not_exists({})", self.name(attribute))
     }
 
-    /// The attribute has this value, or is absent.
-    fn is(&mut self, attribute: &str, value: Option<Attribute>) -> String {
-        match value {
-            Some(value) => format!("{} = {}", self.name(attribute), self.value(value)),
-            None => self.absent(attribute),
-        }
-    }
-
-    /// No other writer of this service has written the user since it was `read`, and each
-    /// attribute that the write makes of it `after` is as it was. For a legacy user: as
+    /// The user is as it was `read`: its revision, and each attribute that the service knows.
+    /// Another client may have written other attributes since. For a legacy user: as
     /// [`Expression::unchanged`].
-    pub(super) fn touched_unchanged(&mut self, read: &User, after: &User) -> String {
-        let Some(revision) = self.revision(read) else {
-            return self.unchanged(read);
-        };
-        let touched = differences(read, after).into_keys();
-        let touched = touched.filter(|name| *name != State::NAME);
-        let conditions = touched.map(|name| {
-            let value = read.attribute(name).map(|value| value.into_owned());
-            self.is(name, value)
-        });
-        let conditions: Vec<_> = conditions.collect();
-        [vec![revision], conditions].concat().join(" AND ")
+    pub(super) fn known_unchanged(&mut self, read: &User) -> String {
+        match read.state() {
+            Some(_) => {
+                let known = read
+                    .attributes()
+                    .filter(|(name, _)| Field::named(name).is_some());
+                self.compared(read, known)
+            }
+            None => self.unchanged(read),
+        }
     }
 
     /// The user is as it was `read`, whoever writes to the table: its revision, and each
     /// attribute (of more than 100, those that the service knows and the first of the others).
-    /// Each attribute that the service knows and the user did not have is still absent. Another
-    /// attribute that another client adds is not noticed.
+    /// An attribute that the service does not know and another client adds is not noticed.
     pub(super) fn unchanged(&mut self, read: &User) -> String {
+        self.compared(read, read.attributes().take(MAX_COMPARED))
+    }
+
+    /// The user has the same revision, these attributes, and none that the service knows and the
+    /// user did not have.
+    fn compared<'a>(
+        &mut self,
+        read: &User,
+        attributes: impl Iterator<Item = (&'a str, Cow<'a, Attribute>)>,
+    ) -> String {
         let mut conditions = vec![format!("attribute_exists({})", self.name("userId"))];
-        match self.revision(read) {
-            Some(revision) => conditions.push(revision),
-            None if read.attribute(State::NAME).is_none() => {
-                conditions.push(self.absent(State::NAME));
-            }
-            None => {}
+        conditions.extend(self.revision(read));
+        for (name, value) in attributes {
+            let (name, value) = (self.name(name), self.value(value.into_owned()));
+            conditions.push(format!("{name} = {value}"));
         }
-        for (name, value) in read.attributes().take(MAX_COMPARED) {
-            conditions.push(self.is(name, Some(value.into_owned())));
-        }
-        for field in &FIELDS {
-            if read.attribute(field.name).is_none() {
-                conditions.push(self.absent(field.name));
-            }
+        let known = FIELDS.iter().map(|field| field.name);
+        for name in known.filter(|name| read.attribute(name).is_none()) {
+            conditions.push(self.absent(name));
         }
         conditions.join(" AND ")
     }
 
-    /// The stored revision is that of the user.
+    /// The stored revision is that of the user; there is none if the user has none.
     fn revision(&mut self, user: &User) -> Option<String> {
+        if user.state().is_none() {
+            // Another client's attribute of that name is compared like any other.
+            let is_absent = user.attribute(State::NAME).is_none();
+            return is_absent.then(|| self.absent(State::NAME));
+        }
         let revision = user.state()?.revision()?.clone();
         let path = State::REVISION_PATH.map(|name| self.name(name)).join(".");
         Some(format!("{path} = {}", self.value(revision)))

@@ -84,7 +84,7 @@ impl UserStore {
                 before: before.as_ref(),
                 after: after.as_ref(),
                 compared: match basis {
-                    Basis::Any => Compared::Touched,
+                    Basis::Any => Compared::Known,
                     Basis::Whole => Compared::All,
                 },
                 record: None,
