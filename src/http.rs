@@ -12,10 +12,11 @@ pub mod docs;
 mod error;
 pub mod host;
 mod log_line;
+pub mod operations;
 mod page;
 pub mod problem;
 pub mod request;
-pub mod routes;
+pub mod router;
 mod users;
 
 use std::panic::AssertUnwindSafe;
@@ -29,7 +30,7 @@ use self::{
     error::{Error, describe},
     log_line::LogLine,
     request::Request,
-    routes::{Resource, Route},
+    router::{Resource, Route},
     users::Call,
 };
 use crate::service::{AuthMode, Caller, UserService};

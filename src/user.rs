@@ -223,6 +223,11 @@ impl User {
         self.state.as_ref()
     }
 
+    /// The key of the email address whose claim the user holds, as its item records it.
+    pub fn held_claim(&self) -> Option<EmailKey> {
+        self.state.as_ref()?.email_key()
+    }
+
     /// The same user after a write of `fields`: each has this value, or none.
     fn changed(
         mut self,

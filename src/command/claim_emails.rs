@@ -123,15 +123,17 @@ async fn claim(
     has_claim: bool,
     pace: &mut Interval,
 ) -> Result<Claimed, Error> {
-    let recorded = user.state().and_then(|state| state.email_key());
+    let recorded = user.held_claim();
     if has_claim && recorded.is_some() && recorded == user.email_key() {
         return Ok(Claimed::Before);
     }
     pace.tick().await;
     let claimed = repeated(|| store.claim_for(user.user_id())).await?;
-    Ok(match claimed {
-        Claimed::Now if has_claim => Claimed::Before,
-        claimed => claimed,
+    let is_recorded_only = has_claim && claimed == Claimed::Now;
+    Ok(if is_recorded_only {
+        Claimed::Before
+    } else {
+        claimed
     })
 }
 

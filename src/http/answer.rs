@@ -58,6 +58,7 @@ pub(super) fn no_content() -> Response {
 }
 
 /// 307: what was asked for is at `location`.
+#[cfg(feature = "docs")]
 pub(super) fn redirect(location: &str) -> Response {
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
     response.headers_mut().insert(LOCATION, ascii(location));

@@ -9,7 +9,7 @@ use super::{
     Response,
     error::Description,
     request::Request,
-    routes::{METHODS, Resource},
+    router::{METHODS, Resource},
 };
 use crate::service::Caller;
 

@@ -249,10 +249,8 @@ fn every_value<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a Value)> {
     let rest = last.iter().filter(|(name, _)| !every.contains_key(*name));
     every.iter().chain(rest).flat_map(|(name, values)| {
-        let values = match values {
-            Value::Array(values) => values.as_slice(),
-            value => std::slice::from_ref(value),
-        };
+        let list = values.as_array();
+        let values = list.map_or(std::slice::from_ref(values), Vec::as_slice);
         values.iter().map(|value| (name.as_str(), value))
     })
 }

@@ -1,7 +1,7 @@
 //! Where the API is mounted: what stands before `/users` in a path, and in the URL that the client
 //! used.
 
-use crate::http::routes::Resource;
+use crate::http::router::Resource;
 
 /// The base path of a custom domain: nothing, or segments with a slash before each
 /// (`/accounts/v1`).

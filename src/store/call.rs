@@ -165,8 +165,9 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let error = context.output_or_error().and_then(Result::err);
-        if error.is_some_and(|error| error.is_timeout_error()) {
+        if let Some(Err(error)) = context.output_or_error()
+            && error.is_timeout_error()
+        {
             self.timed_out.store(true, Relaxed);
         }
         let is_unanswered = match context.output_or_error() {

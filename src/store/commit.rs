@@ -82,7 +82,7 @@ impl UserStore {
             let held = if keeps_claims {
                 after.email_key()
             } else {
-                write.before.and_then(held_claim)
+                write.before.and_then(User::held_claim)
             };
             after.clone().revised(held.as_ref())
         });
@@ -110,11 +110,11 @@ impl UserStore {
     }
 }
 
-/// The key of the address whose claim the user holds, as its item says. A legacy user, whose item
-/// says nothing, may hold the claim on its address.
-fn held_claim(user: &User) -> Option<EmailKey> {
+/// The key of the address whose claim the user may hold: the one that its item records, and for a
+/// legacy user, whose item records nothing, the one of its address.
+fn claim_to_release(user: &User) -> Option<EmailKey> {
     match user.state() {
-        Some(state) => state.email_key(),
+        Some(_) => user.held_claim(),
         None => user.email_key(),
     }
 }
@@ -126,17 +126,16 @@ fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     if !keeps_claims {
         return actions;
     }
-    let recorded = |user: &User| user.state().and_then(|state| state.email_key());
     let wanted = write.after.and_then(User::email_key);
     if let (Some(after), Some(wanted)) = (write.after, &wanted)
         && (write.recorded_claim == RecordedClaim::Unknown
-            || write.before.and_then(recorded).as_ref() != Some(wanted))
+            || write.before.and_then(User::held_claim).as_ref() != Some(wanted))
     {
         actions.push(Action::Claim(wanted.clone(), after.user_id()));
     }
     if let Some(before) = write.before
         && write.recorded_claim != RecordedClaim::Anothers
-        && let Some(held) = held_claim(before)
+        && let Some(held) = claim_to_release(before)
         && wanted.as_ref() != Some(&held)
     {
         actions.push(Action::Release(held, before.user_id()));

@@ -51,6 +51,8 @@ pub enum Presence {
     Optional,
 }
 
+use Presence::{Optional, Required};
+
 /// Which values a field takes.
 #[derive(Debug)]
 pub enum Rule {
@@ -67,39 +69,25 @@ pub type Check = (fn(&str) -> bool, &'static str);
 
 /// All fields.
 pub static FIELDS: [Field; 8] = [
-    Field {
-        name: "userId",
-        source: Source::Service(Kept::UserId),
-    },
-    Field {
-        name: "name",
-        source: Source::Client(Presence::Required, Rule::TrimmedText(NAME)),
-    },
-    Field {
-        name: EMAIL,
-        source: Source::Client(Presence::Required, Rule::Text(EMAIL_ADDRESS)),
-    },
-    Field {
-        name: "phone",
-        source: Source::Client(Presence::Optional, Rule::Text(PHONE_NUMBER)),
-    },
-    Field {
-        name: "metadata",
-        source: Source::Client(Presence::Optional, Rule::Object),
-    },
-    Field {
-        name: "version",
-        source: Source::Service(Kept::Version),
-    },
-    Field {
-        name: "createdAt",
-        source: Source::Service(Kept::CreatedAt),
-    },
-    Field {
-        name: "updatedAt",
-        source: Source::Service(Kept::UpdatedAt),
-    },
+    kept("userId", Kept::UserId),
+    written("name", Required, Rule::TrimmedText(NAME)),
+    written(EMAIL, Required, Rule::Text(EMAIL_ADDRESS)),
+    written("phone", Optional, Rule::Text(PHONE_NUMBER)),
+    written("metadata", Optional, Rule::Object),
+    kept("version", Kept::Version),
+    kept("createdAt", Kept::CreatedAt),
+    kept("updatedAt", Kept::UpdatedAt),
 ];
+
+const fn kept(name: &'static str, kept: Kept) -> Field {
+    let source = Source::Service(kept);
+    Field { name, source }
+}
+
+const fn written(name: &'static str, presence: Presence, rule: Rule) -> Field {
+    let source = Source::Client(presence, rule);
+    Field { name, source }
+}
 
 /// The name of the field with the email address.
 pub(super) const EMAIL: &str = "email";

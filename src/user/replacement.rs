@@ -1,5 +1,7 @@
 //! What a `PUT` makes of a user that is there.
 
+use std::borrow::Cow;
+
 use serde_dynamo::AttributeValue;
 
 use super::{
@@ -57,7 +59,7 @@ impl Replacement {
             let kept = stored
                 .attribute(name)
                 .filter(|_| sent.is_some_and(|sent| stored.is_shown(name, sent)));
-            (name, kept.map(|kept| kept.into_owned()).or(sent.cloned()))
+            (name, kept.map(Cow::into_owned).or(sent.cloned()))
         });
         Ok(fields.collect())
     }

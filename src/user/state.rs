@@ -31,10 +31,10 @@ impl State {
 
     /// Reads the attribute. `None` if another client wrote it: it is no map with a `revision`.
     pub(super) fn read(value: &AttributeValue) -> Option<Self> {
-        match value {
-            AttributeValue::M(map) if map.contains_key(REVISION) => Some(Self(map.clone())),
-            _ => None,
-        }
+        let AttributeValue::M(map) = value else {
+            return None;
+        };
+        map.contains_key(REVISION).then(|| Self(map.clone()))
     }
 
     /// The attribute that holds it.

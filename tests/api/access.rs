@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use user_service::{
-    http::routes::{OPERATIONS, Operation},
+    http::operations::{OPERATIONS, Operation},
     service::{Rule, Verdict},
 };
 

@@ -22,7 +22,7 @@ use super::{
     Response,
     caller::{self, LocalCaller},
 };
-use crate::http::routes::Resource;
+use crate::http::router::Resource;
 
 /// The proxy event for a request of `caller`; `None` is a service that signs its requests.
 pub(super) fn from_request(

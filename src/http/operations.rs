@@ -1,0 +1,128 @@
+//! The operations of the API: one row for each.
+
+use futures_util::{FutureExt, future::BoxFuture};
+use http::Method;
+
+use super::{
+    Response,
+    error::{Error, invalid_parameter},
+    users::{self, Call},
+};
+use crate::{
+    service::{Rule, Scope, Verdict},
+    user::UserId,
+};
+
+/// A row of the table: what a request asks for, and who may.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its method. `HEAD` is `GET`.
+    pub method: Method,
+    /// Its path templates with their ids in `openapi.yaml`. A template may end in `?` and the
+    /// query parameter that tells it from others.
+    pub at: &'static [(&'static str, &'static str)],
+    /// Who may do it.
+    pub rule: Rule,
+    pub(super) handler: Handler,
+}
+
+pub(super) type Answering<'a> = BoxFuture<'a, Result<Response, Error>>;
+
+/// What does it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Handler {
+    /// For no particular user.
+    Users(for<'a> fn(Call<'a>) -> Answering<'a>),
+    /// For the user whom path or query names.
+    User(for<'a> fn(Call<'a>, UserId) -> Answering<'a>),
+}
+
+use Handler::{User, Users};
+use Scope::{Read, Write};
+use Verdict::{Allowed as Yes, Denied, Hidden};
+
+/// All operations. A user is addressed by path or by query.
+///
+/// A rule has the scope that a token needs, and the verdicts for a service, an admin, a user on
+/// itself, and a user on another one. `docs/api.md` has the same table; a test compares them.
+pub static OPERATIONS: [Operation; 7] = [
+    Operation {
+        method: Method::GET,
+        at: &[("/users", "findUsers")],
+        rule: rule(Read, [Yes, Yes, Denied, Denied]),
+        handler: Users(|call| users::list(call).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[("/users?email", "findUsers")],
+        rule: rule(Read, [Yes, Yes, Denied, Denied]),
+        handler: Users(|call| users::find(call).boxed()),
+    },
+    Operation {
+        method: Method::POST,
+        at: &[("/users", "createUser")],
+        rule: rule(Write, [Yes, Yes, Yes, Denied]),
+        handler: Users(|call| users::create(call).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[
+            ("/users/{userId}", "getUser"),
+            ("/users?userId", "findUsers"),
+        ],
+        rule: rule(Read, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::get(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::PUT,
+        at: &[
+            ("/users/{userId}", "replaceUser"),
+            ("/users?userId", "replaceUserByQuery"),
+        ],
+        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::replace(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::PATCH,
+        at: &[
+            ("/users/{userId}", "patchUser"),
+            ("/users?userId", "patchUserByQuery"),
+        ],
+        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::patch(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::DELETE,
+        at: &[
+            ("/users/{userId}", "deleteUser"),
+            ("/users?userId", "deleteUserByQuery"),
+        ],
+        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| users::delete(call, user_id).boxed()),
+    },
+];
+
+const fn rule(scope: Scope, [service, admin, own, anothers]: [Verdict; 4]) -> Rule {
+    Rule {
+        scope,
+        service,
+        admin,
+        own,
+        anothers,
+    }
+}
+
+impl Operation {
+    /// Does it, for a caller who may.
+    pub(super) async fn answer(
+        &self,
+        call: Call<'_>,
+        target: Option<UserId>,
+    ) -> Result<Response, Error> {
+        match (self.handler, target) {
+            (Users(handler), _) => handler(call).await,
+            (User(handler), Some(user_id)) => handler(call, user_id).await,
+            (User(_), None) => Err(invalid_parameter("userId", "is required")),
+        }
+    }
+}
