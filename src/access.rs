@@ -156,7 +156,7 @@ impl Operation {
         Self::Delete,
     ];
 
-    /// The rules. README shows the same table; a test holds both.
+    /// The rules. docs/api.md shows the same table; a test holds both.
     pub const fn rule(self) -> Rule {
         use {
             Scope::{Read, Write},

@@ -1,4 +1,4 @@
-//! Who may do what: the table of the code and of the README, walked row by row.
+//! Who may do what: the table of the code and of docs/api.md, walked row by row.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::{
     harness::{Answer, Service, Setup, ada, some_id},
 };
 
-const README: &str = include_str!("../../README.md");
+const API: &str = include_str!("../../docs/api.md");
 
-/// The request that README names the operation by, and the status of its success.
+/// The request that docs/api.md names the operation by, and the status of its success.
 fn request(operation: Operation) -> (&'static str, &'static str, u16) {
     match operation {
         Operation::List => ("GET", "/users", 200),
@@ -26,10 +26,11 @@ fn request(operation: Operation) -> (&'static str, &'static str, u16) {
     }
 }
 
-/// The rows of README's table: what each request has in the columns after it.
-fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let header = "| operation | scope | a service | an admin | a user, itself | a user, another |";
-    let (_, table) = README.split_once(header).unwrap();
+/// The rows of the table in docs/api.md: what each request has in the columns after it.
+fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let header =
+        "| operation | scope | service | admin | user, own record | user, another record |";
+    let (_, table) = API.split_once(header).unwrap();
     let rows = table
         .lines()
         .skip(2)
@@ -43,7 +44,7 @@ fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
     rows.collect()
 }
 
-/// Who calls, in the order of README's columns.
+/// Who calls, in the order of the columns in docs/api.md.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
     Service,
@@ -191,22 +192,22 @@ async fn in_mode(auth_mode: &'static str) -> Service {
 
 #[tokio::test]
 async fn every_caller_may_do_what_the_table_says_and_nothing_else() {
-    let readme = readme();
-    assert_eq!(readme.len(), Operation::ALL.len());
+    let documented = documented();
+    assert_eq!(documented.len(), Operation::ALL.len());
     for auth_mode in ["IAM", "COGNITO", "NONE"] {
         let service = in_mode(auth_mode).await;
         for operation in Operation::ALL {
             let (method, path, success) = request(operation);
-            let row = &readme[format!("{method} {path}").as_str()];
+            let row = &documented[format!("{method} {path}").as_str()];
             let rule = operation.rule();
             assert_eq!(row[0], rule.scope.as_str(), "{operation:?}");
             for (who, cell) in EVERYONE.into_iter().zip(&row[1..]) {
-                let (in_readme, status) = match who.verdict(rule) {
+                let (in_document, status) = match who.verdict(rule) {
                     Verdict::Allowed => ("yes", success),
                     Verdict::Denied => ("403", 403),
                     Verdict::Hidden => ("404", 404),
                 };
-                assert_eq!(*cell, in_readme, "{operation:?} by {who:?}");
+                assert_eq!(*cell, in_document, "{operation:?} by {who:?}");
                 for gateway in [Gateway::Rest, Gateway::Http] {
                     let user_id = some_id();
                     let credentials = who.credentials(&user_id);
