@@ -36,6 +36,7 @@ def read_yaml(path):
 
 
 TEMPLATE = read_yaml("template.yaml")
+DEPLOYING = (ROOT / "docs/deploying.md").read_text()
 
 REGION, ACCOUNT = "eu-north-1", "123456789012"
 PSEUDO = {
@@ -459,7 +460,7 @@ class Authorization(unittest.TestCase):
         page_paths = ["execute-api:/*/GET/docs*", "execute-api:/*/GET/openapi.json"]
         self.assertEqual(page, anyone | {"Sid": "Page", "Resource": page_paths})
 
-    def test_the_readme_says_what_none_answers_to_whom(self):
+    def test_the_documents_say_what_none_answers_to_whom(self):
         stack = Stack(**MODES["NONE"])
         listed, other = RANGES.split("/")[0], "192.0.2.1"
         # (what is asked for, signed, from where) and the answer; None is the service's own.
@@ -474,7 +475,7 @@ class Authorization(unittest.TestCase):
         for signed, address in itertools.product([False, True], [listed, other]):
             for asked, paths in requests.items():
                 found = {
-                    str(stack.gateway_answer(method, path, address, signed) or "the service's")
+                    str(stack.gateway_answer(method, path, address, signed) or "service")
                     for method, kind in methods.items()
                     if kind == asked.split()[0]
                     for path in paths
@@ -482,8 +483,7 @@ class Authorization(unittest.TestCase):
                 answers[asked, signed, address] = " or ".join(found)
         for path in [path for paths in requests.values() for path in paths]:
             self.assertIn(stack.gateway_answer("OPTIONS", path, other, False), [None, 204, 404], path)
-        readme = (ROOT / "README.md").read_text()
-        [table] = re.findall(r"^\| in `NONE`.*\n\| [- |]*\n((?:\|.*\n)+)", readme, re.MULTILINE)
+        [table] = re.findall(r"^\| in `NONE`.*\n\| [- |]*\n((?:\|.*\n)+)", DEPLOYING, re.MULTILINE)
         rows = {
             asked.strip(): [cell.strip() for cell in cells]
             for asked, *cells in (row.strip("|").split("|") for row in table.splitlines())
@@ -491,10 +491,10 @@ class Authorization(unittest.TestCase):
         columns = [(False, listed), (True, listed), (False, other), (True, other)]
         expected = {asked: [answers[asked, *column] for column in columns] for asked in requests}
         names = {
-            "read": "`GET`, `HEAD` of users",
-            "write": "another method of users",
-            "read elsewhere": "`GET`, `HEAD` of another path",
-            "write elsewhere": "another method of another path",
+            "read": "`GET`, `HEAD` on a path of users",
+            "write": "other method on a path of users",
+            "read elsewhere": "`GET`, `HEAD` on another path",
+            "write elsewhere": "other method on another path",
         }
         self.assertEqual(rows, {names[asked]: cells for asked, cells in expected.items()})
 
@@ -888,11 +888,10 @@ class Operation(unittest.TestCase):
             self.assertNotIn("TableName", table["Properties"], name)
         way_out = "ExistingTables=all"
         self.assertIn("already exists", TEMPLATE["Parameters"]["ExistingTables"]["Description"])
-        deploying = (ROOT / "README.md").read_text().split("\n## Deploying")[1]
-        deploying, after = deploying.split("\n### Who may call")
+        deploying, after = DEPLOYING.split("\n## Who may call")
         for place in [deploying, (ROOT / "samconfig.toml").read_text()]:
             self.assertIn(way_out, place)
-        self.assertIn(way_out, after.split("### Back to nothing")[1])
+        self.assertIn(way_out, after.split("\n## Deletion")[1])
 
     def test_the_function_is_as_the_parameters_say(self):
         function = Stack().properties("UserFunction")
@@ -984,7 +983,7 @@ class Operation(unittest.TestCase):
         for operation in operations:
             self.assertEqual(f'"{operation}"' in watched, operation in made, operation)
 
-    def test_the_readme_has_the_price_of_the_alarms(self):
+    def test_the_documents_have_the_price_of_the_alarms(self):
         """USD 0.10 a month for each metric that an alarm looks at: https://aws.amazon.com/cloudwatch/pricing/"""
 
         def price(**parameters):
@@ -997,8 +996,7 @@ class Operation(unittest.TestCase):
             ]
             return f"USD {len(metrics) / 10:.2f}"
 
-        readme = (ROOT / "README.md").read_text()
-        self.assertEqual(re.findall(r"(USD [0-9.]+)\sa\smonth\sfor\sits\salarms", readme), [price()])
+        self.assertEqual(re.findall(r"(USD [0-9.]+)\sa\smonth\sfor\sits\salarms", DEPLOYING), [price()])
 
     def test_an_alarm_counts_refusals_where_there_is_a_topic(self):
         filters = Stack().of_type("AWS::Logs::MetricFilter")
@@ -1048,9 +1046,8 @@ class Operation(unittest.TestCase):
             self.assertEqual(stack.parameters["StageName"], name)
             check_authorization(self, stack, "IAM")
 
-    def test_a_further_stage_of_the_readme_has_a_name_of_its_own_for_all_that_has_one(self):
-        readme = (ROOT / "README.md").read_text()
-        [example] = re.findall(r"^```toml\n(\[\w+\.deploy.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    def test_a_further_stage_of_the_documents_has_a_name_of_its_own_for_all_that_has_one(self):
+        [example] = re.findall(r"^```toml\n(\[\w+\.deploy.*?)^```$", DEPLOYING, re.MULTILINE | re.DOTALL)
         stages = tomllib.loads((ROOT / "samconfig.toml").read_text()) | tomllib.loads(example)
         self.assertEqual(len(stages.keys() & {"dev", "prod", "test"}), 3)
         stacks = {}

@@ -1,4 +1,4 @@
-//! Who may do what: the table of the code and of the README, walked row by row.
+//! Who may do what: the table of the code and of docs/api.md, walked row by row.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::{
     harness::{Answer, Service, Setup, ada, some_id},
 };
 
-const README: &str = include_str!("../../README.md");
+const API: &str = include_str!("../../docs/api.md");
 
-/// The request that README names the operation by, and the status of its success.
+/// The request that docs/api.md names the operation by, and the status of its success.
 fn request(operation: &'static Operation) -> (&'static str, String, u16) {
     let method = operation.method.as_str();
     let (template, _) = operation.at[0];
@@ -32,10 +32,11 @@ fn request(operation: &'static Operation) -> (&'static str, String, u16) {
     (method, path, success)
 }
 
-/// The rows of README's table: what each request has in the columns after it.
-fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let header = "| operation | scope | a service | an admin | a user, itself | a user, another |";
-    let (_, table) = README.split_once(header).unwrap();
+/// The rows of the table in docs/api.md: what each request has in the columns after it.
+fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let header =
+        "| operation | scope | service | admin | user, own record | user, another record |";
+    let (_, table) = API.split_once(header).unwrap();
     let rows = table
         .lines()
         .skip(2)
@@ -49,7 +50,7 @@ fn readme() -> BTreeMap<&'static str, Vec<&'static str>> {
     rows.collect()
 }
 
-/// Who calls, in the order of README's columns.
+/// Who calls, in the order of the columns in docs/api.md.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
     Service,
@@ -197,21 +198,21 @@ async fn in_mode(auth_mode: &'static str) -> Service {
 
 #[tokio::test]
 async fn every_caller_may_do_what_the_table_says_and_nothing_else() {
-    let readme = readme();
-    assert_eq!(readme.len(), OPERATIONS.len());
+    let documented = documented();
+    assert_eq!(documented.len(), OPERATIONS.len());
     for auth_mode in ["IAM", "COGNITO", "NONE"] {
         let service = in_mode(auth_mode).await;
         for operation in &OPERATIONS {
             let (method, path, success) = request(operation);
-            let row = &readme[format!("{method} {path}").as_str()];
+            let row = &documented[format!("{method} {path}").as_str()];
             assert_eq!(row[0], operation.rule.scope.as_str(), "{operation:?}");
             for (who, cell) in EVERYONE.into_iter().zip(&row[1..]) {
-                let (in_readme, status) = match who.verdict(operation.rule) {
+                let (in_document, status) = match who.verdict(operation.rule) {
                     Verdict::Allowed => ("yes", success),
                     Verdict::Denied => ("403", 403),
                     Verdict::Hidden => ("404", 404),
                 };
-                assert_eq!(*cell, in_readme, "{operation:?} by {who:?}");
+                assert_eq!(*cell, in_document, "{operation:?} by {who:?}");
                 for gateway in [Gateway::Rest, Gateway::Http] {
                     let user_id = some_id();
                     let credentials = who.credentials(&user_id);
