@@ -1,4 +1,47 @@
-//! stub
+//! A REST service that stores users: one Lambda function over DynamoDB, and the same service on
+//! one machine.
+//!
+//! # Layers
+//!
+//! Each module knows the ones before it, and none after it:
+//!
+//! 1. [`user`][]: what a user is. Fields, rules and changes; no I/O.
+//! 2. [`store`][]: DynamoDB. Reads, pages, and the one way to write: read, decide, commit.
+//! 3. [`service`][]: what can be done with users, and who may.
+//! 4. [`http`][]: the JSON API. Routes, bodies, conditions, and errors as problem documents.
+//! 5. [`lambda`][]: the host for API Gateway's events.
+//!    `local` (feature `local`): the host for HTTP on this machine, with an embedded DynamoDB.
+//! 6. `command` (feature `local`): the command line.
+//!
+//! [`settings`][] reads the configuration for both binaries, and [`log`][] says what is logged.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! | --- | --- |
+//! | a field and its rule | `user/fields.rs` |
+//! | an operation, its path and who may do it | `http/operations.rs` |
+//! | what a request does | `http/users.rs`, then `service.rs` |
+//! | what a write stores | `store/commit.rs` |
+//! | what an error tells the client | `http/error.rs` |
+//! | a variable of the environment | `settings.rs` |
+//!
+//! # Invariants
+//!
+//! - Every write of a user is one transaction, under the condition that the user is as it was
+//!   read.
+//! - An item that is stored can always be read. What the service does not know in it is neither
+//!   dropped nor rewritten.
+//! - [`http::Api::handle`] does not fail. Each failure is an answer, and is logged once.
+//! - Only [`store`] calls DynamoDB. Only [`http`] names status codes and writes sentences for
+//!   clients, and `local` those of its gateway and its DynamoDB. Only [`lambda`] names
+//!   `lambda_http`.
+//! - The binaries hand in the environment and the clock.
+//! - No log line holds a name, an email address, a phone number, a `userId` or a body.
+//!
+//! `ARCHITECTURE.md` explains the layers, the write protocol and the data model, and how to add a
+//! field, an operation and an error.
+
 #[cfg(feature = "local")]
 pub mod command;
 pub mod http;
