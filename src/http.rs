@@ -4,12 +4,12 @@
 //! so for what API Gateway answers itself.)
 
 pub mod answer;
-mod body;
-mod conditional;
+pub mod body;
+pub mod conditional;
 pub mod cors;
 #[cfg(feature = "docs")]
 pub mod docs;
-mod error;
+pub mod error;
 pub mod host;
 mod log_line;
 pub mod operations;
@@ -17,7 +17,7 @@ mod page;
 pub mod problem;
 pub mod request;
 pub mod router;
-mod users;
+pub mod users;
 
 use std::panic::AssertUnwindSafe;
 
