@@ -30,7 +30,7 @@ pub fn json(request: &Request) -> Result<Members<'_>, Error> {
 /// The same, if it is `application/merge-patch+json` or `application/json`.
 ///
 /// # Errors
-/// As [`json`].
+/// As [`json()`].
 pub fn merge_patch(request: &Request) -> Result<Members<'_>, Error> {
     let message = "The body is no JSON Merge Patch by its Content-Type; \
                    send application/merge-patch+json or application/json in UTF-8";
