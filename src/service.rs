@@ -16,7 +16,7 @@ pub use self::{
     idempotency::IdempotencyKey,
 };
 use crate::{
-    store::{Basis, Consistency, Found, Limit, Page, StartKey, UserStore, WriteError},
+    store::{Compared, Consistency, Found, Limit, Page, StartKey, UserStore, WriteError},
     user::{Change, EmailKey, Timestamp, User, UserId, UserInput},
 };
 
@@ -141,16 +141,16 @@ impl UserService {
         change: &Change,
         precondition: Precondition<'_>,
     ) -> Result<User, Error> {
-        let basis = match precondition {
-            Precondition::None => Basis::Any,
-            Precondition::Holds(_) => Basis::Whole,
+        let compared = match precondition {
+            Precondition::None => Compared::Known,
+            Precondition::Holds(_) => Compared::All,
         };
         let decide = |user: Option<&User>| {
             let user = user.ok_or(Error::NotFound)?;
             precondition.check(user)?;
             Ok::<_, Error>(Some(change.apply(user, self.timestamp())?))
         };
-        let changed = self.store.change(user_id, basis, decide).await?;
+        let changed = self.store.change(user_id, compared, decide).await?;
         changed.ok_or(Error::NotFound)
     }
 
@@ -167,7 +167,7 @@ impl UserService {
             precondition.check(user.ok_or(Error::NotFound)?)?;
             Ok::<_, Error>(None)
         };
-        self.store.change(user_id, Basis::Whole, decide).await?;
+        self.store.change(user_id, Compared::All, decide).await?;
         Ok(())
     }
 

@@ -44,11 +44,11 @@ use self::call::{Attempts, failure, in_time};
 #[cfg(feature = "local")]
 pub use self::claim_emails::{Claim, Claimed};
 pub use self::{
+    action::Compared,
     claims::Found,
     error::{Error, WriteError},
     idempotency::{IdempotencyRecord, LIFETIME},
     page::{Limit, Page, StartKey},
-    write::Basis,
 };
 use crate::user::{User, UserId};
 

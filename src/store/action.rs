@@ -11,7 +11,7 @@ use crate::user::{EmailKey, State, User};
 
 /// Which attributes of the stored user must still be as they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compared {
+pub enum Compared {
     /// The revision, and the attributes that the service knows. Other clients may write other
     /// attributes meanwhile.
     Known,

@@ -7,14 +7,13 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteIt
 
 use super::{
     Consistency, Error, Limit, StartKey, UserStore, WriteError,
-    action::Action,
+    action::{Action, Compared},
     call::{failure, in_time},
     commit::RecordedClaim,
     pauses::Pauses,
     string, text,
     transaction::Cancelled,
     user,
-    write::Basis,
 };
 use crate::user::{EmailKey, User, UserId};
 
@@ -234,7 +233,7 @@ impl UserStore {
                 Some(_) | None => Err(Unwritten::Ended(Claimed::Nothing)),
             };
             let written = self
-                .change_with(&user_id, Basis::Any, RecordedClaim::Unknown, decide)
+                .change_with(&user_id, Compared::Known, RecordedClaim::Unknown, decide)
                 .await;
             match written {
                 Ok(_) => return Ok(Claimed::Now),

@@ -9,15 +9,6 @@ use super::{
 };
 use crate::user::{User, UserId};
 
-/// Which state of a user a change is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// Any. Other clients may write other attributes meanwhile.
-    Any,
-    /// The state that was read, as a whole.
-    Whole,
-}
-
 impl UserStore {
     /// Stores a new user. With a record, nothing is stored if its key is on record.
     ///
@@ -54,10 +45,10 @@ impl UserStore {
     pub async fn change<E: From<WriteError>>(
         &self,
         user_id: &UserId,
-        basis: Basis,
+        compared: Compared,
         decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
     ) -> Result<Option<User>, E> {
-        self.change_with(user_id, basis, RecordedClaim::Own, decide)
+        self.change_with(user_id, compared, RecordedClaim::Own, decide)
             .await
     }
 
@@ -65,7 +56,7 @@ impl UserStore {
     pub(super) async fn change_with<E: From<WriteError>>(
         &self,
         user_id: &UserId,
-        basis: Basis,
+        compared: Compared,
         recorded_claim: RecordedClaim,
         decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
     ) -> Result<Option<User>, E> {
@@ -83,10 +74,7 @@ impl UserStore {
             let write = Write {
                 before: before.as_ref(),
                 after: after.as_ref(),
-                compared: match basis {
-                    Basis::Any => Compared::Known,
-                    Basis::Whole => Compared::All,
-                },
+                compared,
                 record: None,
                 recorded_claim: match is_anothers {
                     true => RecordedClaim::Anothers,
