@@ -11,7 +11,10 @@ use http::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{answer::to_json, error::Error};
+use super::{
+    answer::to_json,
+    error::{Error, invalid_header},
+};
 use crate::{service::Precondition, user::User};
 
 /// Bytes of the hash that an entity-tag keeps.
@@ -152,7 +155,7 @@ impl EntityTags {
             .map_err(|_| "must be ETags of this service, which are ASCII")
             .and_then(|lines| Self::parse(&lines.join(",")));
         tags.map(Some)
-            .map_err(|message| Error::InvalidHeader { name, message })
+            .map_err(|message| invalid_header(name, message))
     }
 
     fn parse(list: &str) -> Result<Self, &'static str> {

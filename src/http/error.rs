@@ -67,6 +67,11 @@ impl From<FieldErrors> for Error {
     }
 }
 
+/// The error that the header field `name` cannot be understood.
+pub fn invalid_header(name: &'static str, message: &'static str) -> Error {
+    Error::InvalidHeader { name, message }
+}
+
 /// The error that the parameter `name`, of path or query, breaks a rule.
 pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
     Error::InvalidParameter(FieldErrors::of(name, message))

@@ -5,7 +5,7 @@ use http::header::IF_MATCH;
 use super::{
     Response, answer, body,
     conditional::{IfMatch, IfNoneMatch},
-    error::{Error, invalid_parameter},
+    error::{Error, invalid_header, invalid_parameter},
     page,
     request::Request,
 };
@@ -98,20 +98,16 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Error> {
 
 fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Error> {
     const NAME: &str = "Idempotency-Key";
-    let invalid = |message| Error::InvalidHeader {
-        name: NAME,
-        message,
-    };
     let mut values = request.headers.get_all(NAME).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(invalid("is given more than once"));
+        return Err(invalid_header(NAME, "is given more than once"));
     }
     let key = IdempotencyKey::parse(value.to_str().unwrap_or_default());
     key.map(Some)
-        .ok_or_else(|| invalid("must be 1 to 255 visible ASCII characters"))
+        .ok_or_else(|| invalid_header(NAME, "must be 1 to 255 visible ASCII characters"))
 }
 
 /// `PUT` of one user: replaces it, or with `If-None-Match: *` creates it.
@@ -122,10 +118,10 @@ pub(super) async fn replace(call: Call<'_>, user_id: UserId) -> Result<Response,
         IfNoneMatch::Absent => {}
         IfNoneMatch::Any => return create_at(call, user_id).await,
         IfNoneMatch::NoneOf(_) => {
-            return Err(Error::InvalidHeader {
-                name: "If-None-Match",
-                message: "of a PUT must be *, which creates the user",
-            });
+            return Err(invalid_header(
+                "If-None-Match",
+                "of a PUT must be *, which creates the user",
+            ));
         }
     }
     let replacement = Replacement::read(body::json(request)?, &user_id)?;
@@ -144,10 +140,10 @@ async fn create_at(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
         caller,
     } = call;
     if request.headers.contains_key(IF_MATCH) {
-        return Err(Error::InvalidHeader {
-            name: "If-Match",
-            message: "and If-None-Match cannot both hold; send one of them",
-        });
+        return Err(invalid_header(
+            "If-Match",
+            "and If-None-Match cannot both hold; send one of them",
+        ));
     }
     let user_id = UserId::for_creation(user_id.as_str().to_owned())
         .map_err(|message| invalid_parameter("userId", message))?;
@@ -187,10 +183,7 @@ pub(super) async fn delete(call: Call<'_>, user_id: UserId) -> Result<Response, 
 fn refuse_if_none_match(request: &Request, message: &'static str) -> Result<(), Error> {
     match IfNoneMatch::read(&request.headers)? {
         IfNoneMatch::Absent => Ok(()),
-        IfNoneMatch::Any | IfNoneMatch::NoneOf(_) => Err(Error::InvalidHeader {
-            name: "If-None-Match",
-            message,
-        }),
+        IfNoneMatch::Any | IfNoneMatch::NoneOf(_) => Err(invalid_header("If-None-Match", message)),
     }
 }
 
