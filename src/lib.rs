@@ -24,6 +24,8 @@
 //! | what a request does | `http/users.rs`, then `service.rs` |
 //! | what a write stores | `store/commit.rs` |
 //! | what an error tells the client | `http/error.rs` |
+//! | who calls, and with which claims | `lambda/event.rs`, then `service/access.rs` |
+//! | which failures of DynamoDB may pass | `store/call.rs` |
 //! | a variable of the environment | `settings.rs` |
 //!
 //! # Invariants
@@ -33,9 +35,9 @@
 //! - An item that is stored can always be read. What the service does not know in it is neither
 //!   dropped nor rewritten.
 //! - [`http::Api::handle`] does not fail. Each failure is an answer, and is logged once.
-//! - Only [`store`] calls DynamoDB. Only [`http`] names status codes and writes sentences for
-//!   clients, and `local` those of its gateway and its DynamoDB. Only [`lambda`] names
-//!   `lambda_http`.
+//! - Only [`store`] calls DynamoDB. Only [`lambda`] names `lambda_http`.
+//! - Only [`http`] names status codes and writes sentences for clients. (The local gateway and the
+//!   embedded DynamoDB write their own answers.)
 //! - The binaries hand in the environment and the clock.
 //! - No log line holds a name, an email address, a phone number, a `userId` or a body.
 //!

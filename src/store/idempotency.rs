@@ -1,8 +1,7 @@
 //! Idempotency records: what is kept of a creation under a key.
 //!
-//! A record is written in the transaction that creates the user, so neither is ever there without
-//! the other. It has a table of its own, which forgets. A `userId` made from the key would need no
-//! table, and would forget the first request with the first change of its user.
+//! A record is written in the transaction that creates the user, so one never exists without the
+//! other. Records expire, so they have a table of their own.
 
 use std::collections::HashMap;
 
