@@ -4,6 +4,7 @@
 //! so for what API Gateway answers itself.)
 
 pub mod answer;
+pub mod base_path;
 pub mod body;
 pub mod conditional;
 pub mod cors;
@@ -129,12 +130,12 @@ impl Api {
         };
         let caller =
             self.auth_mode
-                .authorize(&request.credentials, &operation.rule, target.as_ref())?;
+                .authorize(&request.credentials, &operation.rule, target.user_id())?;
         let call = Call {
             request,
             users,
             caller: known.insert(caller),
         };
-        operation.answer(call, target).await
+        target.answer(call).await
     }
 }

@@ -16,10 +16,9 @@ use lambda_http::{
 };
 use serde_json::Value;
 
-pub use self::mount::BasePath;
 use self::{event::Event, mount::Mounted};
 use crate::{
-    http::{Api, Response, request::Request},
+    http::{Api, Response, base_path::BasePath, request::Request},
     service::UserService,
     settings::Settings,
     store::{self, UserStore},

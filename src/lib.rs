@@ -38,7 +38,7 @@
 //! - Only [`store`] calls DynamoDB. Only [`lambda`] names `lambda_http`.
 //! - Only [`http`] names status codes and writes sentences for clients. (The local gateway and the
 //!   embedded DynamoDB write their own answers.)
-//! - The binaries hand in the environment and the clock.
+//! - The binaries hand in the environment, and the hosts the clock.
 //! - No log line holds a name, an email address, a phone number, a `userId` or a body.
 //!
 //! `ARCHITECTURE.md` explains the layers, the write protocol and the data model, and how to add a

@@ -11,7 +11,11 @@ pub use self::{
     endpoint::{Endpoint, is_on_this_machine},
     reader::{Faults, Setting},
 };
-use crate::{http::cors::AllowedOrigins, lambda::BasePath, service::AuthMode, store::Tables};
+use crate::{
+    http::{base_path::BasePath, cors::AllowedOrigins},
+    service::AuthMode,
+    store::Tables,
+};
 
 /// The configuration of the Lambda function.
 #[derive(Clone, Debug)]

@@ -115,19 +115,24 @@ impl User {
     }
 
     /// Reads the attributes of an item.
-    pub fn from_attributes(attributes: Map) -> Self {
+    pub fn from_attributes(mut attributes: Map) -> Self {
+        let state = match attributes.remove(State::NAME).map(State::read) {
+            Some(Ok(state)) => Some(state),
+            Some(Err(anothers)) => {
+                attributes.insert(State::NAME.to_owned(), anothers);
+                None
+            }
+            None => None,
+        };
         let mut user = Self {
             user_id: String::new(),
             profile: Profile::default(),
             version: None,
             created_at: None,
             updated_at: None,
-            state: attributes.get(State::NAME).and_then(State::read),
+            state,
             extra: attributes.into_iter().collect(),
         };
-        if user.state.is_some() {
-            user.extra.remove(State::NAME);
-        }
         for field in &FIELDS {
             if let Some(value) = user.extra.remove(field.name)
                 && let Some(unexpected) = user.take(field, value)

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     http::Api,
-    lambda::BasePath,
+    http::base_path::BasePath,
     local::{
         gateway::{self, LocalCaller, Takes},
         http::Timeouts,

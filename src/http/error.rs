@@ -132,16 +132,19 @@ impl Description {
     }
 }
 
+/// `email is required; and 2 more, see errors`.
 fn sentence(errors: &[FieldError]) -> String {
-    match errors {
-        [error] => error.to_string(),
-        [error, rest @ ..] if errors.len() < MAX_FIELD_ERRORS => {
-            format!("{error}; and {} more, see errors", rest.len())
-        }
-        [error, rest @ ..] => {
-            format!("{error}; and at least {} more, see errors", rest.len())
-        }
-        [] => String::from("The request is not valid"),
+    let [FieldError { field, message }, rest @ ..] = errors else {
+        return String::from("The request is not valid");
+    };
+    let first = match field.strip_prefix('/') {
+        Some(name) => format!("{name} {message}"),
+        None => format!("The body {message}"),
+    };
+    match rest.len() {
+        0 => first,
+        more if errors.len() < MAX_FIELD_ERRORS => format!("{first}; and {more} more, see errors"),
+        more => format!("{first}; and at least {more} more, see errors"),
     }
 }
 

@@ -5,12 +5,12 @@ use http::Method;
 
 use super::{
     Response,
-    error::{Error, invalid_parameter},
+    error::Error,
     users::{self, Call},
 };
 use crate::{
     service::{Rule, Scope, Verdict},
-    user::UserId,
+    user::{EmailKey, UserId},
 };
 
 /// A row of the table: what a request asks for, and who may.
@@ -33,11 +33,13 @@ pub(super) type Answering<'a> = BoxFuture<'a, Result<Response, Error>>;
 pub(super) enum Handler {
     /// For no particular user.
     Users(for<'a> fn(Call<'a>) -> Answering<'a>),
+    /// For the user who has the email address in the query.
+    Email(for<'a> fn(Call<'a>, EmailKey) -> Answering<'a>),
     /// For the user whom path or query names.
     User(for<'a> fn(Call<'a>, UserId) -> Answering<'a>),
 }
 
-use Handler::{User, Users};
+use Handler::{Email, User, Users};
 use Scope::{Read, Write};
 use Verdict::{Allowed as Yes, Denied, Hidden};
 
@@ -56,7 +58,7 @@ pub static OPERATIONS: [Operation; 7] = [
         method: Method::GET,
         at: &[("/users?email", "findUsers")],
         rule: rule(Read, [Yes, Yes, Denied, Denied]),
-        handler: Users(|call| users::find(call).boxed()),
+        handler: Email(|call, email| users::find(call, email).boxed()),
     },
     Operation {
         method: Method::POST,
@@ -109,20 +111,5 @@ const fn rule(scope: Scope, [service, admin, own, anothers]: [Verdict; 4]) -> Ru
         admin,
         own,
         anothers,
-    }
-}
-
-impl Operation {
-    /// Does it, for a caller who may.
-    pub(super) async fn answer(
-        &self,
-        call: Call<'_>,
-        target: Option<UserId>,
-    ) -> Result<Response, Error> {
-        match (self.handler, target) {
-            (Users(handler), _) => handler(call).await,
-            (User(handler), Some(user_id)) => handler(call, user_id).await,
-            (User(_), None) => Err(invalid_parameter("userId", "is required")),
-        }
     }
 }

@@ -7,10 +7,11 @@ use percent_encoding::percent_decode_str;
 use super::docs::Document;
 use super::{
     error::{Error, invalid_parameter},
-    operations::{Handler, OPERATIONS, Operation},
+    operations::{Answering, Handler, OPERATIONS, Operation},
     request::Query,
+    users::Call,
 };
-use crate::user::UserId;
+use crate::user::{EmailKey, UserId};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +116,8 @@ fn captured<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
 /// What a request asks for.
 #[derive(Clone, Debug)]
 pub enum Route {
-    /// An operation, and the user that it is about.
-    Operation(&'static Operation, Option<UserId>),
+    /// An operation.
+    Operation(&'static Operation, Target),
     /// `OPTIONS` of a resource: the methods it has.
     Options(Vec<Method>),
     /// `GET` of the contract or its page.
@@ -124,12 +125,42 @@ pub enum Route {
     Document(Document),
 }
 
+/// The user that an operation is about, with what does the operation.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// No particular one.
+    Users(for<'a> fn(Call<'a>) -> Answering<'a>),
+    /// The user who has this email address.
+    Email(for<'a> fn(Call<'a>, EmailKey) -> Answering<'a>, EmailKey),
+    /// This user.
+    User(for<'a> fn(Call<'a>, UserId) -> Answering<'a>, UserId),
+}
+
+impl Target {
+    /// The user, if path or query names its `userId`.
+    pub fn user_id(&self) -> Option<&UserId> {
+        match self {
+            Self::Users(_) | Self::Email(..) => None,
+            Self::User(_, user_id) => Some(user_id),
+        }
+    }
+
+    /// Does the operation, for a caller who may.
+    pub(super) fn answer(self, call: Call<'_>) -> Answering<'_> {
+        match self {
+            Self::Users(answer) => answer(call),
+            Self::Email(answer, email) => answer(call, email),
+            Self::User(answer, user_id) => answer(call, user_id),
+        }
+    }
+}
+
 impl Route {
     /// What `method` asks of `resource`.
     ///
     /// # Errors
-    /// [`Error::MethodNotAllowed`], and [`Error::InvalidParameter`] if the `userId` is missing or
-    /// cannot be one.
+    /// [`Error::MethodNotAllowed`], and [`Error::InvalidParameter`] if a parameter that names a
+    /// user is missing or wrong.
     pub fn find(method: &Method, resource: Resource<'_>, query: &Query) -> Result<Self, Error> {
         if method == Method::OPTIONS {
             return Ok(Self::Options(resource.methods()));
@@ -140,20 +171,9 @@ impl Route {
         };
         match resource {
             Resource::Users { template, user_id } => {
-                let (operation, parameter) = select(method, template, query)?
+                let operation = select(method, template, query)?
                     .ok_or_else(|| Error::MethodNotAllowed(resource.methods()))?;
-                let target = match (operation.handler, user_id) {
-                    (Handler::Users(_), _) => None,
-                    (Handler::User(_), Some(segment)) => Some(percent_decode(segment)),
-                    (Handler::User(_), None) => {
-                        let text = query.get(parameter.unwrap_or("userId"))?;
-                        Some(text.map(str::to_owned).ok_or("is required"))
-                    }
-                };
-                let target = target
-                    .map(|text| text.and_then(UserId::for_lookup))
-                    .transpose();
-                let target = target.map_err(|message| invalid_parameter("userId", message))?;
+                let target = target(operation, user_id, query)?;
                 Ok(Self::Operation(operation, target))
             }
             #[cfg(feature = "docs")]
@@ -164,13 +184,43 @@ impl Route {
     }
 }
 
+/// Reads the user that the operation is about from the path, in which `segment` stands for the
+/// `userId`, or from the query.
+fn target(
+    operation: &'static Operation,
+    segment: Option<&str>,
+    query: &Query,
+) -> Result<Target, Error> {
+    match operation.handler {
+        Handler::Users(_) if operation.method == Method::POST && query.contains("userId") => {
+            let message = "is not for POST; send the userId in the body, or use PUT";
+            Err(invalid_parameter("userId", message))
+        }
+        Handler::Users(answer) => Ok(Target::Users(answer)),
+        Handler::Email(answer) => {
+            let email = query.parsed("email", EmailKey::parse)?;
+            let email = email.ok_or_else(|| invalid_parameter("email", "is required"))?;
+            Ok(Target::Email(answer, email))
+        }
+        Handler::User(answer) => {
+            let text = match segment {
+                Some(segment) => percent_decode(segment),
+                None => query.get("userId")?.map(str::to_owned).ok_or("is required"),
+            };
+            let user_id = text.and_then(UserId::for_lookup);
+            let user_id = user_id.map_err(|message| invalid_parameter("userId", message))?;
+            Ok(Target::User(answer, user_id))
+        }
+    }
+}
+
 /// The operation of `method` and `template` whose query parameter is in the query, or that has
-/// none; with its parameter.
+/// none.
 fn select(
     method: &Method,
     template: &str,
     query: &Query,
-) -> Result<Option<(&'static Operation, Option<&'static str>)>, Error> {
+) -> Result<Option<&'static Operation>, Error> {
     let rows = || {
         templates()
             .filter(|(path, _, operation)| *path == template && operation.method == *method)
@@ -183,10 +233,12 @@ fn select(
             let message = "and email name the user twice; send one of them";
             Err(invalid_parameter("userId", message))
         }
-        (Some(row), None) => Ok(Some(row)),
-        (None, _) => Ok(rows()
-            .find(|(_, parameter)| parameter.is_none())
-            .or_else(|| rows().next())),
+        (Some((operation, _)), None) => Ok(Some(operation)),
+        (None, _) => {
+            let without_parameter = rows().find(|(_, parameter)| parameter.is_none());
+            let operation = without_parameter.or_else(|| rows().next());
+            Ok(operation.map(|(operation, _)| operation))
+        }
     }
 }
 

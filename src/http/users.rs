@@ -44,13 +44,11 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
 }
 
 /// `GET /users?email=`: the user who has an address. The read is always strongly consistent.
-pub(super) async fn find(call: Call<'_>) -> Result<Response, Error> {
+pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Error> {
     let Call { request, users, .. } = call;
     request.query.refuse_unknown(&PARAMETERS)?;
     page::parameters(&request.query)?;
     consistency(request)?;
-    let email = request.query.parsed("email", EmailKey::parse)?;
-    let email = email.ok_or_else(|| invalid_parameter("email", "is required"))?;
     read(request, users.find(&email)).await
 }
 
@@ -86,10 +84,6 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Error> {
         users,
         caller,
     } = call;
-    if request.query.contains("userId") {
-        let message = "is not for POST; send the userId in the body, or use PUT";
-        return Err(invalid_parameter("userId", message));
-    }
     let key = idempotency_key(request)?;
     let (asked, input) = UserInput::for_creation(body::json(request)?)?;
     let user = users.create(caller, key.as_ref(), asked, input).await?;

@@ -42,7 +42,7 @@ pub(super) struct Event {
     body: Value,
     #[serde(deserialize_with = "lenient")]
     is_base64_encoded: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "object")]
     request_context: RequestContext,
 }
 
@@ -59,11 +59,11 @@ struct RequestContext {
     path: Option<String>,
     #[serde(deserialize_with = "lenient")]
     domain_name: Option<String>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "object")]
     http: Option<HttpContext>,
     #[serde(deserialize_with = "lenient")]
     identity: Entries,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "object")]
     authorizer: Authorizer,
 }
 
@@ -77,9 +77,9 @@ struct HttpContext {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Authorizer {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "object")]
     claims: Option<Claims>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "object")]
     jwt: JwtAuthorizer,
     #[serde(deserialize_with = "lenient")]
     iam: Entries,
@@ -88,7 +88,7 @@ struct Authorizer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct JwtAuthorizer {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "object")]
     claims: Option<Claims>,
 }
 
@@ -111,10 +111,19 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     Ok(T::deserialize(value).unwrap_or_default())
 }
 
+/// Reads an object; its default if the value is none. (A derived struct also reads an array.)
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let object: Option<Entries> = lenient(deserializer)?;
+    let value = object.map(|object| T::deserialize(Value::Object(object)));
+    Ok(value.and_then(Result::ok).unwrap_or_default())
+}
+
 impl Event {
     /// Reads an event. Any JSON is one, with what it lacks left out.
     pub(super) fn read(payload: Value) -> Self {
-        Self::deserialize(payload).unwrap_or_default()
+        object(payload).unwrap_or_default()
     }
 
     /// The method; `None` if the event is no HTTP request.

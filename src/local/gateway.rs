@@ -26,11 +26,12 @@ pub use self::caller::LocalCaller;
 use crate::{
     http::{
         Api, answer,
+        base_path::BasePath,
         cors::{self, AllowedOrigins},
         host::{address, is_loopback},
         problem::problem,
     },
-    lambda::{BasePath, Function, NotHttp},
+    lambda::{Function, NotHttp},
     local::http::{self, BodyError, Timeouts},
 };
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
     Consistency, Error, Limit, StartKey, UserStore, WriteError,
@@ -183,21 +183,25 @@ impl UserStore {
     /// # Errors
     /// DynamoDB did not answer.
     pub async fn release_left_over(&self, claim: &Claim) -> Result<bool, Error> {
-        let Ok(user_id) = UserId::for_lookup(claim.user_id.clone()) else {
-            return Ok(false);
-        };
+        let user_id = UserId::stored(&claim.user_id);
         let mut pauses = Pauses::of(self);
         loop {
             let user = self.get(&user_id, Consistency::Strong).await?;
             if user.as_ref().is_some_and(|user| claim.is_of(user)) {
                 return Ok(false);
             }
-            let email = EmailKey::stored(&claim.email);
-            let actions = [
-                Action::CheckUser(user_id.as_str(), user.as_ref()),
-                Action::Release(email, user_id.as_str()),
-            ];
-            match self.transact(self.items(&actions)).await {
+            let Some(email) = EmailKey::stored(&claim.email) else {
+                return Ok(false);
+            };
+            let without_claim = user.clone().map(|user| user.revised(None));
+            let user_action = match (&user, &without_claim) {
+                (Some(user), Some(after)) if user.held_claim().as_ref() == Some(&email) => {
+                    Action::UpdateUser(user, after, Compared::All)
+                }
+                _ => Action::CheckUser(user_id.as_str(), user.as_ref()),
+            };
+            let actions = [user_action, Action::Release(email, user_id.as_str())];
+            match self.transact(&actions).await {
                 Ok(()) => return Ok(true),
                 // Another writer has written to one of the two since.
                 Err(Cancelled::Conditions { .. }) => return Ok(false),
@@ -205,13 +209,6 @@ impl UserStore {
                 Err(Cancelled::Failed(error)) => return Err(error),
             }
         }
-    }
-
-    fn items(&self, actions: &[Action<'_>]) -> Vec<TransactWriteItem> {
-        let items = actions
-            .iter()
-            .map(|action| action.transact_write_item(&self.tables));
-        items.collect()
     }
 
     /// Claims the address of a user for it, if nobody else holds the claim, and records that in
@@ -223,9 +220,7 @@ impl UserStore {
         let Some(emails) = &self.tables.emails else {
             return Ok(Claimed::Nothing);
         };
-        let Ok(user_id) = UserId::for_lookup(user_id.to_owned()) else {
-            return Ok(Claimed::Nothing);
-        };
+        let user_id = UserId::stored(user_id);
         let mut pauses = Pauses::of(self);
         loop {
             let decide = |before: Option<&User>| match before {

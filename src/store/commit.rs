@@ -50,16 +50,15 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal of a write that an attempt on its way may still make. Only a user that has
-    /// another revision by now, or a record, refuses that attempt, too. Otherwise what is taken
-    /// may be free when it comes, so the outcome is not known.
-    fn with_attempt_to_follow(self) -> Self {
+    /// The same refusal, after attempts of the write of which one may still follow. What is taken
+    /// may be free when that one reaches DynamoDB, so the outcome is not known.
+    fn after(self, has_attempt_to_follow: bool) -> Self {
         match self {
-            Self::Overtaken | Self::Final(WriteError::Recorded(_) | WriteError::Failed(_)) => self,
-            Self::ClaimIsAnothers | Self::Final(WriteError::Taken { .. }) => {
+            Self::Final(WriteError::Taken { .. }) if has_attempt_to_follow => {
                 let cause = "an attempt timed out before a condition failed, and may follow";
                 Error::Unavailable(cause.to_owned()).into()
             }
+            Self::Overtaken | Self::ClaimIsAnothers | Self::Final(_) => self,
         }
     }
 }
@@ -72,11 +71,16 @@ impl From<Error> for Refusal {
 
 impl UserStore {
     /// Makes `write`, with the claim on the user's address and the idempotency record, or
-    /// nothing. Puts a fresh revision into the item.
+    /// nothing. Puts a fresh revision into the item. Sets `has_attempt_to_follow` if an attempt has
+    /// timed out: it may still reach DynamoDB.
     ///
     /// # Errors
     /// Why nothing was written.
-    pub(super) async fn commit(&self, write: Write<'_>) -> Result<(), Refusal> {
+    pub(super) async fn commit(
+        &self,
+        write: Write<'_>,
+        has_attempt_to_follow: &mut bool,
+    ) -> Result<(), Refusal> {
         let keeps_claims = self.tables.emails.is_some();
         let after = write.after.map(|after| {
             let held = if keeps_claims {
@@ -91,20 +95,13 @@ impl UserStore {
             ..write
         };
         let actions = actions(&write, keeps_claims);
-        let items = actions
-            .iter()
-            .map(|action| action.transact_write_item(&self.tables));
-        match self.transact(items.collect()).await {
+        match self.transact(&actions).await {
             Ok(()) => Ok(()),
             Err(Cancelled::Conflict) => Err(Refusal::Overtaken),
             Err(Cancelled::Failed(error)) => Err(error.into()),
             Err(Cancelled::Conditions { found, may_follow }) => {
-                let refusal = refusal(&actions, found, keeps_claims);
-                Err(if may_follow {
-                    refusal.with_attempt_to_follow()
-                } else {
-                    refusal
-                })
+                *has_attempt_to_follow |= may_follow;
+                Err(refusal(&actions, found, keeps_claims).after(*has_attempt_to_follow))
             }
         }
     }
@@ -129,7 +126,9 @@ fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     let wanted = write.after.and_then(User::email_key);
     if let (Some(after), Some(wanted)) = (write.after, &wanted)
         && (write.recorded_claim == RecordedClaim::Unknown
-            || write.before.and_then(User::held_claim).as_ref() != Some(wanted))
+            || write.before.and_then(User::held_claim).as_ref() != Some(wanted)
+            // Another client may have changed the address, and the claim may be gone.
+            || write.before.and_then(User::email_key).as_ref() != Some(wanted))
     {
         actions.push(Action::Claim(wanted.clone(), after.user_id()));
     }
@@ -265,6 +264,7 @@ mod tests {
             (Some(&old_a), Some(&a), vec![claims_a]),
             (Some(&old_a), Some(&old_b), vec![claims_b, releases_a]),
             (Some(&old_a), None, vec![releases_a]),
+            (Some(&moved_by_another_client), Some(&a), vec![claims_a]),
             (
                 Some(&moved_by_another_client),
                 Some(&b),

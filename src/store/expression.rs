@@ -111,39 +111,25 @@ impl Expression {
             return is_absent.then(|| self.absent(State::NAME));
         }
         let revision = user.state()?.revision()?.clone();
-        let path = State::REVISION_PATH.map(|name| self.name(name)).join(".");
-        Some(format!("{path} = {}", self.value(revision)))
+        let (state, name) = (self.name(State::NAME), self.name(State::REVISION));
+        Some(format!("{state}.{name} = {}", self.value(revision)))
     }
 
     /// Makes `after` of `before`. It sets and removes what differs, and nothing else, so that
     /// what other clients write beside it stays.
     pub(super) fn update(&mut self, before: &User, after: &User) -> String {
-        let (mut set, mut remove) = (Vec::new(), Vec::new());
-        for (name, value) in differences(before, after) {
-            let name = self.name(name);
-            match value {
-                Some(value) => set.push(format!("{name} = {}", self.value(value))),
-                None => remove.push(name),
-            }
+        let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (item(before).collect(), item(after).collect());
+        let removed = before.keys().filter(|name| !after.contains_key(*name));
+        let removed: Vec<_> = removed.map(|name| self.name(name)).collect();
+        let set = after
+            .into_iter()
+            .filter(|(name, value)| before.get(name) != Some(value))
+            .map(|(name, value)| format!("{} = {}", self.name(name), self.value(value)));
+        let mut update = format!("SET {}", set.collect::<Vec<_>>().join(", "));
+        if !removed.is_empty() {
+            update += &format!(" REMOVE {}", removed.join(", "));
         }
-        let clause = |keyword: &str, items: Vec<String>| match items.as_slice() {
-            [] => None,
-            items => Some(format!("{keyword} {}", items.join(", "))),
-        };
-        let clauses = [clause("SET", set), clause("REMOVE", remove)];
-        clauses.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        update
     }
-}
-
-/// The attributes that differ, with their new values.
-fn differences<'a>(before: &'a User, after: &'a User) -> BTreeMap<&'a str, Option<Attribute>> {
-    let mut before: HashMap<&str, Attribute> = item(before).collect();
-    let mut differences = BTreeMap::new();
-    for (name, value) in item(after) {
-        if before.remove(name).as_ref() != Some(&value) {
-            differences.insert(name, Some(value));
-        }
-    }
-    differences.extend(before.into_keys().map(|name| (name, None)));
-    differences
 }

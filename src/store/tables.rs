@@ -4,14 +4,14 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
-    operation::{create_table::CreateTableError, get_item::GetItemError, put_item::PutItemError},
+    operation::{create_table::CreateTableError, get_item::GetItemError},
     types::{
         AttributeDefinition, BillingMode, ConditionCheck, KeySchemaElement, KeyType,
         ScalarAttributeType, TableStatus, TimeToLiveSpecification, TransactWriteItem,
     },
 };
 
-use super::{UserStore, call::chain, string};
+use super::{UserStore, WriteError, call::chain, string, user};
 
 impl UserStore {
     /// Makes those of the [`Tables`](super::Tables) that are not there: keys are strings, on
@@ -192,8 +192,7 @@ impl UserStore {
             .map_err(|error| reason("the table was made, and keeps its items for ever", &error))
     }
 
-    /// Puts in the tutorial's sample user as the tutorial does, without a version,
-    /// where there is none with its `userId`; and a claim on its email address.
+    /// Stores the tutorial's sample user, without a version, if its `userId` is free.
     ///
     /// # Errors
     /// Why not, as a sentence.
@@ -204,26 +203,11 @@ impl UserStore {
             ("email", "test@example.com"),
         ];
         let sample = sample.map(|(name, text)| (name.to_owned(), string(text)));
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.tables.users)
-            .set_item(Some(HashMap::from(sample)))
-            .condition_expression("attribute_not_exists(userId)")
-            .send()
-            .await;
-        if let Err(error) = put
-            && !error
-                .as_service_error()
-                .is_some_and(PutItemError::is_conditional_check_failed_exception)
-        {
-            return Err(reason("the sample user was not stored", &error));
-        }
-        match self.claim_for("1").await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!(
-                "the address of the sample user was not claimed: {error}"
-            )),
+        match self.create(&user(HashMap::from(sample)), None).await {
+            Ok(()) | Err(WriteError::Taken { .. } | WriteError::Recorded(_)) => Ok(()),
+            Err(WriteError::Failed(error)) => {
+                Err(format!("the sample user was not stored: {error}"))
+            }
         }
     }
 }

@@ -4,13 +4,14 @@ use aws_sdk_dynamodb::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
-    types::{CancellationReason, TransactWriteItem},
+    types::CancellationReason,
 };
 use serde_dynamo::Item;
 use uuid::Uuid;
 
 use super::{
     Error, UserStore,
+    action::Action,
     call::{failure, in_time},
     pauses::Pauses,
 };
@@ -58,7 +59,11 @@ impl UserStore {
     /// # Errors
     /// [`Cancelled`]. Nothing is stored then, except after [`Error::Unavailable`], when the
     /// outcome is unknown.
-    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<(), Cancelled> {
+    pub(super) async fn transact(&self, actions: &[Action<'_>]) -> Result<(), Cancelled> {
+        let items = actions.iter();
+        let items: Vec<_> = items
+            .map(|action| action.transact_write_item(&self.tables))
+            .collect();
         let token = Uuid::new_v4();
         let attempts = self.attempts();
         let mut pauses = Pauses::of(self);
@@ -67,7 +72,7 @@ impl UserStore {
                 .client
                 .transact_write_items()
                 .client_request_token(token)
-                .set_transact_items(Some(actions.clone()))
+                .set_transact_items(Some(items.clone()))
                 .customize()
                 .interceptor(attempts.clone())
                 .send();
@@ -105,11 +110,11 @@ fn cancelled(
 /// Reads the reasons of a cancellation, one for each action.
 fn by_reasons(reasons: &[CancellationReason], may_follow: bool) -> Cancelled {
     // An action whose condition held has the code None, or no code.
-    let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
-    let codes: Vec<String> = reasons.iter().map(code).collect();
-    let is_any = |names: &[&str]| codes.iter().all(|code| names.contains(&code.as_str()));
+    let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
+    let codes: Vec<&str> = codes.collect();
+    let all_are = |names: &[&str]| codes.iter().all(|code| names.contains(code));
     // Beside a conflict, the item that a condition met may be about to change.
-    if is_any(&["None", CONDITION_FAILED]) && !is_any(&["None"]) {
+    if all_are(&["None", CONDITION_FAILED]) && !all_are(&["None"]) {
         let found = |reason: &CancellationReason| {
             (reason.code() == Some(CONDITION_FAILED))
                 .then(|| Item::from(reason.item.clone().unwrap_or_default()))
@@ -118,7 +123,7 @@ fn by_reasons(reasons: &[CancellationReason], may_follow: bool) -> Cancelled {
             found: reasons.iter().map(found).collect(),
             may_follow,
         }
-    } else if is_any(&TRANSIENT) {
+    } else if all_are(&TRANSIENT) {
         Cancelled::Conflict
     } else {
         let cause = format!("DynamoDB cancelled the transaction: {codes:?}");

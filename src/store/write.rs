@@ -20,6 +20,7 @@ impl UserStore {
         record: Option<&IdempotencyRecord>,
     ) -> Result<(), WriteError> {
         let mut pauses = Pauses::of(self);
+        let mut has_attempt_to_follow = false;
         loop {
             let write = Write {
                 before: None,
@@ -28,7 +29,7 @@ impl UserStore {
                 record,
                 recorded_claim: RecordedClaim::Own,
             };
-            match self.commit(write).await {
+            match self.commit(write, &mut has_attempt_to_follow).await {
                 Ok(()) => return Ok(()),
                 Err(Refusal::Final(error)) => return Err(error),
                 Err(Refusal::Overtaken | Refusal::ClaimIsAnothers) => pauses.pause().await?,
@@ -61,6 +62,7 @@ impl UserStore {
         decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
     ) -> Result<Option<User>, E> {
         let mut pauses = Pauses::of(self);
+        let mut has_attempt_to_follow = false;
         let mut is_anothers = false;
         loop {
             let before = self
@@ -81,7 +83,7 @@ impl UserStore {
                     false => recorded_claim,
                 },
             };
-            match self.commit(write).await {
+            match self.commit(write, &mut has_attempt_to_follow).await {
                 Ok(()) => return Ok(after),
                 Err(Refusal::Final(error)) => return Err(error.into()),
                 Err(Refusal::ClaimIsAnothers) => is_anothers = true,

@@ -31,14 +31,16 @@ impl EmailKey {
             }
             None => folded(email),
         };
-        (1..=MAX_KEY_BYTES)
-            .contains(&key.len())
-            .then_some(Self(key))
+        Self(key).within_limits()
     }
 
-    /// The key that an item or a claim holds already.
-    pub fn stored(key: &str) -> Self {
-        Self(key.to_owned())
+    /// The key that an item or a claim holds; `None` if it cannot be one.
+    pub fn stored(key: &str) -> Option<Self> {
+        Self(key.to_owned()).within_limits()
+    }
+
+    fn within_limits(self) -> Option<Self> {
+        (1..=MAX_KEY_BYTES).contains(&self.0.len()).then_some(self)
     }
 
     /// The key of an address that a client asks for.

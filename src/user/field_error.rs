@@ -1,7 +1,5 @@
 //! What is wrong with the fields of a user, or with other named values.
 
-use std::fmt;
-
 use serde::Serialize;
 
 /// The number of errors that are kept. A body of 256 KiB can hold tens of thousands.
@@ -29,16 +27,6 @@ impl FieldError {
         Self {
             field,
             message: message.into(),
-        }
-    }
-}
-
-/// `email is required`.
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field.strip_prefix('/') {
-            Some(name) => write!(f, "{name} {}", self.message),
-            None => write!(f, "The body {}", self.message),
         }
     }
 }

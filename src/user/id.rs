@@ -43,6 +43,11 @@ impl UserId {
         }
     }
 
+    /// The `userId` of an item: any key of the table.
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// A random one (a version 4 UUID, RFC 9562).
     pub fn random() -> Self {
         Self(Uuid::new_v4().to_string())

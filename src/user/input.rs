@@ -50,7 +50,9 @@ impl UserInput {
                 }
                 (Presence::Optional, None) => None,
                 (Presence::Optional, Some(raw)) if is_null(raw) => None,
-                (_, Some(raw)) => reader.read(name, rule, raw),
+                (Presence::Required | Presence::Optional, Some(raw)) => {
+                    reader.read(name, rule, raw)
+                }
             };
             profile.0.extend(value.map(|value| (name, value)));
         }

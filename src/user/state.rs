@@ -12,29 +12,32 @@ use super::{EmailKey, Map};
 #[derive(Clone, Debug, PartialEq)]
 pub struct State(Map);
 
-/// A random value that each write puts into the item. An item with the same revision has the
-/// same attributes, except for those that other clients have written since.
-const REVISION: &str = "revision";
 /// The key of the email address whose claim the user holds.
 const EMAIL_KEY: &str = "emailKey";
 
 impl State {
     /// The attribute in which it is stored.
     pub const NAME: &str = "_userService";
-    /// The document path of the revision in it, as an expression of DynamoDB names it.
-    pub const REVISION_PATH: [&str; 2] = [Self::NAME, REVISION];
+    /// A random value that each write puts into the item. An item with the same revision has the
+    /// same attributes, except for those that other clients have written since.
+    pub const REVISION: &str = "revision";
 
     /// The state after the first write of an item.
     pub(super) fn new() -> Self {
         Self(Map::new()).revised()
     }
 
-    /// Reads the attribute. `None` if another client wrote it: it is no map with a `revision`.
-    pub(super) fn read(value: &AttributeValue) -> Option<Self> {
-        let AttributeValue::M(map) = value else {
-            return None;
-        };
-        map.contains_key(REVISION).then(|| Self(map.clone()))
+    /// Reads the attribute of this name.
+    ///
+    /// # Errors
+    /// The attribute, if it is another client's: no map with a `revision`.
+    pub(super) fn read(attribute: AttributeValue) -> Result<Self, AttributeValue> {
+        let is_own =
+            matches!(&attribute, AttributeValue::M(map) if map.contains_key(Self::REVISION));
+        match (is_own, attribute) {
+            (true, AttributeValue::M(map)) => Ok(Self(map)),
+            (_, anothers) => Err(anothers),
+        }
     }
 
     /// The attribute that holds it.
@@ -44,20 +47,20 @@ impl State {
 
     /// The revision.
     pub fn revision(&self) -> Option<&AttributeValue> {
-        self.0.get(REVISION)
+        self.0.get(Self::REVISION)
     }
 
     /// The same state with a fresh revision.
     pub(super) fn revised(mut self) -> Self {
         let revision = AttributeValue::S(Uuid::new_v4().to_string());
-        self.0.insert(REVISION.to_owned(), revision);
+        self.0.insert(Self::REVISION.to_owned(), revision);
         self
     }
 
     /// The key of the email address whose claim the user holds, if it holds one.
     pub fn email_key(&self) -> Option<EmailKey> {
         match self.0.get(EMAIL_KEY) {
-            Some(AttributeValue::S(key)) => Some(EmailKey::stored(key)),
+            Some(AttributeValue::S(key)) => EmailKey::stored(key),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 /// Counts the writes of a user: 1 when it is created, one more with each write. It is at most
 /// 2^53 - 1, which every JSON parser keeps (RFC 8259 section 6). The count starts again at 1
 /// after that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(u64);
 
 impl Version {

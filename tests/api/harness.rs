@@ -32,8 +32,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use user_service::{
-    http::{Api, cors::AllowedOrigins},
-    lambda::{BasePath, Function as LambdaFunction},
+    http::{Api, base_path::BasePath, cors::AllowedOrigins},
+    lambda::Function as LambdaFunction,
     local::{
         dynamodb::{self, EmbeddedDynamoDb},
         gateway::{self, Takes},

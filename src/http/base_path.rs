@@ -1,0 +1,46 @@
+//! The base path of the API.
+
+/// The base path of a custom domain: nothing, or segments with a slash before each
+/// (`/accounts/v1`).
+#[derive(Clone, Debug, Default)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// Reads segments with slashes between or around them. No segment is no base path.
+    ///
+    /// # Errors
+    /// What to change, as a phrase that follows the name of the setting: it is `users`. The path
+    /// `/users/users` would be the user `users` to the gateway, which authorises the call, and the
+    /// list of users to the service.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let path = absolute_path(text);
+        if path == "/users" {
+            return Err("must not be users, with which the paths of the API begin");
+        }
+        Ok(Self(path))
+    }
+
+    /// Its text, empty or with a slash before each segment.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The segments of `text` with one slash before each; empty if there are none.
+pub(crate) fn absolute_path(text: &str) -> String {
+    let segments = text.split('/').filter(|segment| !segment.is_empty());
+    segments.flat_map(|segment| ["/", segment]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_is_segments_and_not_users() {
+        for (text, path) in [("", ""), ("/", ""), ("v1", "/v1"), ("/a//b/", "/a/b")] {
+            assert_eq!(BasePath::parse(text).unwrap().as_str(), path, "{text}");
+        }
+        assert!(BasePath::parse("/users/").is_err());
+    }
+}
