@@ -5,7 +5,9 @@ use std::{process::Stdio, time::Duration};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{Service, ada, legacy_user, program::user_service, some_id, take_state};
+use crate::support::{
+    Service, Setup, ada, legacy_user, program::user_service, some_id, take_state,
+};
 
 fn claim_emails(service: &Service, rate: u32) -> Command {
     let mut command = user_service(&[]);
@@ -270,4 +272,62 @@ async fn a_walk_over_claims_and_claimed_users_tells_how_far_it_is() {
     assert_eq!(lines.len(), 2, "{progress}");
     assert!(lines[0].starts_with("Walked 1000 claims"), "{progress}");
     assert!(lines[1].starts_with("Walked 1000 users"), "{progress}");
+}
+
+/// A user of the service whose claim is gone, as after a restore of the table of claims. Returns
+/// its `userId`, and what is left of its item without the service's state.
+async fn user_without_its_claim(service: &Service) -> (String, Value) {
+    let setup = Setup {
+        shared_emails: true,
+        ..Setup::default()
+    };
+    let without_claims = setup.start_beside(service).await;
+    let user_id = some_id();
+    let mut user = ada();
+    user["userId"] = json!(user_id);
+    let _ = without_claims.post("/users", &user).await.has_status(201);
+    // The item says that the user holds the claim.
+    let mut item = service.item(&user_id).await;
+    item["_userService"]["M"]["emailKey"] = json!({ "S": user["email"] });
+    service.put_item(item.clone()).await;
+    take_state(&mut item);
+    (user_id, item)
+}
+
+#[tokio::test]
+async fn a_claim_changes_neither_the_version_nor_the_times_of_its_user() {
+    let service = Service::start().await;
+    let (user_id, before) = user_without_its_claim(&service).await;
+    let state_before = take_state(&mut service.item(&user_id).await);
+    let text = report(claim_emails(&service, 1_000)).await;
+    assert!(
+        text.starts_with("1 users: 1 claimed now, 0 before"),
+        "{text}"
+    );
+    let mut after = service.item(&user_id).await;
+    let state = take_state(&mut after);
+    assert_eq!(after, before);
+    assert_eq!(state["emailKey"], before["email"]);
+    assert_ne!(state["revision"], state_before["revision"]);
+    let email = before["email"]["S"].as_str().unwrap();
+    assert_eq!(service.claims().await[email], user_id);
+}
+
+#[tokio::test]
+async fn a_restored_user_whose_claim_is_anothers_is_named_and_left_as_it_is() {
+    let service = Service::start().await;
+    let (user_id, item) = user_without_its_claim(&service).await;
+    let owner = some_id();
+    let user = json!({ "userId": owner, "name": "A canary", "email": item["email"]["S"] });
+    let _ = service.post("/users", &user).await.has_status(201);
+    let before = service.item(&user_id).await;
+    let text = report(claim_emails(&service, 1_000)).await;
+    assert!(text.contains("1 with that of another user."), "{text}");
+    assert!(
+        text.contains(&format!("  {user_id} has the address of {owner}")),
+        "{text}"
+    );
+    assert_eq!(service.item(&user_id).await, before);
+    let email = item["email"]["S"].as_str().unwrap();
+    assert_eq!(service.claims().await[email], owner);
 }
