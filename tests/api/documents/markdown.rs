@@ -13,14 +13,19 @@ const API: &str = include_str!("../../../docs/api.md");
 const OPENAPI: &str = include_str!("../../../openapi.yaml");
 const ERRORS: &str = include_str!("../../../src/http/error.rs");
 
-/// README.md and every document of docs/.
+/// README.md, ARCHITECTURE.md and every document of docs/.
 fn documents() -> Vec<Document> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let in_docs = fs::read_dir(root.join("docs")).unwrap();
-    let in_docs = in_docs.map(|entry| entry.unwrap().path());
-    let paths = in_docs.filter(|path| path.extension().is_some_and(|it| it == "md"));
-    let paths = [root.join("README.md")].into_iter().chain(paths);
-    let documents: Vec<_> = paths.map(Document::read).collect();
+    let in_docs = fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let documents: Vec<_> = ["README.md", "ARCHITECTURE.md"]
+        .map(|name| root.join(name))
+        .into_iter()
+        .chain(in_docs)
+        .map(Document::read)
+        .collect();
     assert!(documents.len() >= 3, "{documents:#?}");
     documents
 }
@@ -52,13 +57,17 @@ impl Document {
     /// The lines outside the blocks of code, without what is code in them.
     fn prose(&self) -> Vec<String> {
         let mut is_code = false;
-        let lines = self.text.lines().filter(|line| {
-            let is_fence = line.trim_start().starts_with("```");
-            is_code ^= is_fence;
-            !is_code && !is_fence
-        });
-        let lines = lines.map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join("`"));
-        let lines: Vec<_> = lines.collect();
+        let without_code = |line: &str| line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        let lines = self
+            .text
+            .lines()
+            .filter(|line| {
+                let is_fence = line.trim_start().starts_with("```");
+                is_code ^= is_fence;
+                !is_code && !is_fence
+            })
+            .map(without_code)
+            .collect();
         assert!(!is_code, "{}", self.path.display());
         lines
     }
@@ -68,8 +77,10 @@ impl Document {
         let mut targets = Vec::new();
         for line in self.prose() {
             for (before, after) in [("](", ')'), ("src=\"", '"'), ("href=\"", '"')] {
-                let found = line.split(before).skip(1);
-                let found = found.filter_map(|rest| rest.split_once(after));
+                let found = line
+                    .split(before)
+                    .skip(1)
+                    .filter_map(|rest| rest.split_once(after));
                 targets.extend(found.map(|(target, _)| target.to_owned()));
             }
         }
@@ -79,21 +90,28 @@ impl Document {
     /// The names that links call its headings by.
     fn anchors(&self) -> BTreeSet<String> {
         let mut is_code = false;
-        let headings = self.text.lines().filter(|line| {
-            is_code ^= line.trim_start().starts_with("```");
-            !is_code && line.starts_with('#')
-        });
-        let anchors = headings.map(|heading| {
-            let heading = heading.trim_start_matches('#').trim().to_lowercase();
-            let kept = heading.chars().filter_map(|c| match c {
-                ' ' => Some('-'),
-                '-' | '_' => Some(c),
-                _ => c.is_alphanumeric().then_some(c),
-            });
-            kept.collect()
-        });
-        anchors.collect()
+        self.text
+            .lines()
+            .filter(|line| {
+                is_code ^= line.trim_start().starts_with("```");
+                !is_code && line.starts_with('#')
+            })
+            .map(anchor)
+            .collect()
     }
+}
+
+/// The name that links call a heading by.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    heading
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            _ => c.is_alphanumeric().then_some(c),
+        })
+        .collect()
 }
 
 #[test]
@@ -102,22 +120,26 @@ fn every_error_code_is_in_the_documents_and_the_contract() {
         text.bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
     };
-    let in_code = ERRORS.split("fn describe(").nth(1).unwrap();
-    let in_code = in_code.split('"').skip(1).step_by(2);
-    let in_code: BTreeSet<&str> = in_code
+    let describe = ERRORS.split("fn describe(").nth(1).unwrap();
+    let in_code: BTreeSet<&str> = describe
+        .split('"')
+        .skip(1)
+        .step_by(2)
         .filter(|text| text.contains('_') && code(text))
         .collect();
     assert!(in_code.len() > 10, "{in_code:?}");
 
     // The gateway has codes of its own, for what it answers itself.
-    let in_gateway = OPENAPI.split("\"code\":\"").skip(1);
-    let in_gateway = in_gateway.map(|rest| rest.split('"').next().unwrap());
+    let in_gateway = OPENAPI
+        .split("\"code\":\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap());
     let all: BTreeSet<&str> = in_code.into_iter().chain(in_gateway).collect();
 
     let rows = section("Errors")
         .lines()
-        .filter_map(|line| line.strip_prefix("| `"));
-    let rows = rows.filter_map(|row| row.split_once("` | ").map(|(name, _)| name));
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once("` | ").map(|(name, _)| name));
     assert_eq!(rows.collect::<BTreeSet<_>>(), all);
 
     let enumeration = OPENAPI.split("    ErrorCode:\n").nth(1).unwrap();
@@ -138,9 +160,12 @@ fn section(heading: &str) -> &'static str {
 #[test]
 fn no_block_to_paste_has_a_comment_or_a_word_to_replace() {
     let documents = documents();
-    let blocks = documents.iter().flat_map(Document::blocks);
-    let blocks = blocks.filter(|(language, _)| *language == "sh");
-    let blocks: Vec<_> = blocks.map(|(_, block)| block).collect();
+    let blocks: Vec<_> = documents
+        .iter()
+        .flat_map(Document::blocks)
+        .filter(|(language, _)| *language == "sh")
+        .map(|(_, block)| block)
+        .collect();
     assert!(blocks.len() > 10, "{blocks:#?}");
     for block in blocks {
         for word in block.split_whitespace() {

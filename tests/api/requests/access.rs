@@ -37,17 +37,24 @@ fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
     let header =
         "| operation | scope | service | admin | user, own record | user, another record |";
     let (_, table) = API.split_once(header).unwrap();
-    let rows = table
+    table
         .lines()
         .skip(2)
-        .take_while(|line| line.starts_with('|'));
-    let rows = rows.map(|row| {
-        let cells = row.trim_matches('|').split('|').map(str::trim);
-        let mut cells: Vec<_> = cells.map(|cell| cell.trim_matches('`')).collect();
-        assert_eq!(cells.len(), 2 + EVERYONE.len(), "{row}");
-        (cells.remove(0), cells)
-    });
-    rows.collect()
+        .take_while(|line| line.starts_with('|'))
+        .map(cells)
+        .collect()
+}
+
+/// The first cell of a row, and the others.
+fn cells(row: &'static str) -> (&'static str, Vec<&'static str>) {
+    let mut cells = row
+        .trim_matches('|')
+        .split('|')
+        .map(|cell| cell.trim().trim_matches('`'));
+    let first = cells.next().unwrap();
+    let others: Vec<_> = cells.collect();
+    assert_eq!(others.len(), 1 + EVERYONE.len(), "{row}");
+    (first, others)
 }
 
 /// Who calls, in the order of the columns in docs/api.md.

@@ -435,34 +435,38 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
+fn any_path() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::from("/users")),
+        any_text().prop_map(|id| format!("/users/{id}")),
+        any_text().prop_map(|text| format!("/users?{text}=1")),
+        any_text(),
+    ]
+}
+
+fn any_body() -> impl Strategy<Value = Value> {
+    let user = |metadata: Value| json!({ "name": "Ada canary", "email": "ada.canary@example.com", "metadata": metadata });
+    prop_oneof![
+        any_json().prop_map(|json| Value::from(json.to_string())),
+        any_text().prop_map(Value::from),
+        any_json(),
+        any_json().prop_map(move |metadata| Value::from(user(metadata).to_string())),
+    ]
+}
+
 /// An event, most of it real.
 fn any_event() -> impl Strategy<Value = Value> {
     let methods = prop::sample::select(vec![
         "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "x",
     ]);
-    let paths = prop_oneof![
-        Just(String::from("/users")),
-        any_text().prop_map(|id| format!("/users/{id}")),
-        any_text().prop_map(|text| format!("/users?{text}=1")),
-        any_text(),
-    ];
-    let bodies = prop_oneof![
-        any_json().prop_map(|json| Value::from(json.to_string())),
-        any_text().prop_map(Value::from),
-        any_json(),
-        any_json().prop_map(|metadata| {
-            let user = json!({ "name": "Ada canary", "email": "ada.canary@example.com", "metadata": metadata });
-            Value::from(user.to_string())
-        }),
-    ];
     let change = (any_text(), any_json());
     let queries = prop::collection::btree_map(any_text(), any_text(), 0..3);
     let headers = prop::collection::btree_map(any_text(), any_text(), 0..3);
     let parts = (
         any::<bool>(),
         methods,
-        paths,
-        bodies,
+        any_path(),
+        any_body(),
         any::<bool>(),
         queries,
         headers,

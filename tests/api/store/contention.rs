@@ -71,17 +71,21 @@ impl Processes {
     /// Sends each of the `requests` at once, spread over the processes: the statuses and
     /// the bodies of the answers.
     async fn send_all(&self, requests: Vec<(Method, String, Value)>) -> Vec<(u16, Value)> {
-        let answers = requests.iter().enumerate();
-        let answers = answers.map(async |(index, (method, path, body))| {
-            if self.servers.is_empty() {
-                let answer = self.service.send_json(method.clone(), path, &[], body);
-                let answer = answer.await;
-                return (answer.status.as_u16(), answer.json());
-            }
-            let server = &self.servers[index % self.servers.len()];
-            let (status, _, body) = server.send(method.clone(), path, &[], body).await;
-            (status, body)
-        });
+        let answers = requests
+            .iter()
+            .enumerate()
+            .map(async |(index, (method, path, body))| {
+                if self.servers.is_empty() {
+                    let answer = self
+                        .service
+                        .send_json(method.clone(), path, &[], body)
+                        .await;
+                    return (answer.status.as_u16(), answer.json());
+                }
+                let server = &self.servers[index % self.servers.len()];
+                let (status, _, body) = server.send(method.clone(), path, &[], body).await;
+                (status, body)
+            });
         join_all(answers).await
     }
 
@@ -132,12 +136,15 @@ impl Processes {
         let (path, email) = self.user().await;
         let put = |number| json!({ "name": format!("Canary {number}"), "email": email });
         let puts = (0..WRITERS).map(|number| (Method::PUT, path.clone(), put(number)));
-        let versions = self.send_all(puts.collect()).await.into_iter();
-        let versions = versions.map(|answer| {
-            assert_eq!(answer.0, 200, "{answer:?}");
-            answer.1["version"].as_u64().unwrap()
-        });
-        let versions: BTreeSet<_> = versions.collect();
+        let versions: BTreeSet<_> = self
+            .send_all(puts.collect())
+            .await
+            .into_iter()
+            .map(|(status, user)| {
+                assert_eq!(status, 200, "{user}");
+                user["version"].as_u64().unwrap()
+            })
+            .collect();
         assert_eq!(versions, (2..=ALL_COUNTED).collect());
         assert_eq!(self.read(&path).await["version"], ALL_COUNTED);
     }

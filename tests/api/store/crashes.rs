@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Service, Setup, Through, ada, all_users, claims_are_those_of_the_users, some_id,
-    store_proxy::Side,
+    Answer, Service, Setup, Through, ada, all_users, claims_are_those_of_the_users, legacy_user,
+    some_email, some_id, store_proxy::Side,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,6 +59,70 @@ fn calls(by: By) -> &'static [&'static str] {
     }
 }
 
+impl Write {
+    /// The address of the user after the write.
+    fn email_after(self, old: &str) -> String {
+        match self {
+            Self::ReplaceMoved | Self::PatchMoved | Self::PatchMergedMoved => some_email(),
+            Self::ReplaceRespelled => old.to_uppercase(),
+            Self::Create
+            | Self::CreateUnderKey
+            | Self::CreateByPut
+            | Self::Replace
+            | Self::Patch
+            | Self::PatchMerged
+            | Self::Delete => old.to_owned(),
+        }
+    }
+
+    fn method_and_body(self, user_id: &str, email: &str) -> (Method, Value) {
+        let name = "A canary by another name";
+        let whole = json!({ "name": name, "email": email });
+        match self {
+            Self::Create => (
+                Method::POST,
+                json!({ "userId": user_id, "name": name, "email": email }),
+            ),
+            // Without a `userId`, which would keep a second one away.
+            Self::CreateUnderKey => (Method::POST, whole),
+            Self::CreateByPut | Self::Replace | Self::ReplaceRespelled | Self::ReplaceMoved => {
+                (Method::PUT, whole)
+            }
+            Self::Patch => (Method::PATCH, json!({ "name": name })),
+            Self::PatchMoved => (Method::PATCH, json!({ "email": email })),
+            Self::PatchMerged => (Method::PATCH, json!({ "metadata": { "a": 1 } })),
+            Self::PatchMergedMoved => (
+                Method::PATCH,
+                json!({ "email": email, "metadata": { "a": 1 } }),
+            ),
+            Self::Delete => (Method::DELETE, Value::Null),
+        }
+    }
+
+    fn headers(self, user_id: &str) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        if self == Self::CreateUnderKey {
+            headers.push(("idempotency-key", user_id.to_owned()));
+        }
+        if self == Self::CreateByPut {
+            headers.push(("if-none-match", "*".to_owned()));
+        }
+        headers
+    }
+}
+
+/// Writes the user who is there before the write.
+async fn put_user(service: &Service, by: By, user_id: &str, email: &str) {
+    match by {
+        By::Nobody => {}
+        By::Service => {
+            let user = json!({ "userId": user_id, "name": "A canary", "email": email });
+            let _ = service.post("/users", &user).await.has_status(201);
+        }
+        By::AnotherClient => service.put_item(legacy_user(user_id, email)).await,
+    }
+}
+
 /// A write of a user of its own, ready to be sent.
 struct Request<'a> {
     service: &'a Service,
@@ -72,65 +136,11 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     async fn new(service: &'a Service, write: Write, by: By) -> Self {
-        let (user_id, user) = (some_id(), ada());
-        match by {
-            By::Nobody => {}
-            By::Service => {
-                let mut user = user.clone();
-                user["userId"] = json!(user_id);
-                let _ = service.post("/users", &user).await.has_status(201);
-            }
-            By::AnotherClient => {
-                let item = json!({
-                    "userId": { "S": user_id },
-                    "name": { "S": user["name"] },
-                    "email": { "S": user["email"] },
-                });
-                service.put_item(item).await;
-            }
-        }
-        let old = user["email"].as_str().unwrap();
-        let moves = [
-            Write::ReplaceMoved,
-            Write::PatchMoved,
-            Write::PatchMergedMoved,
-        ];
-        let email = if moves.contains(&write) {
-            ada()["email"].as_str().unwrap().to_owned()
-        } else if write == Write::ReplaceRespelled {
-            old.to_uppercase()
-        } else {
-            old.to_owned()
-        };
-        let name = "A canary by another name";
-        let whole = json!({ "name": name, "email": email });
-        let metadata = json!({ "a": 1 });
-        let (method, body) = match write {
-            Write::Create => {
-                let mut new = whole;
-                new["userId"] = json!(user_id);
-                (Method::POST, new)
-            }
-            // Without a `userId`, which would keep a second one away.
-            Write::CreateUnderKey => (Method::POST, whole),
-            Write::CreateByPut => (Method::PUT, whole),
-            Write::Replace | Write::ReplaceRespelled | Write::ReplaceMoved => (Method::PUT, whole),
-            Write::Patch => (Method::PATCH, json!({ "name": name })),
-            Write::PatchMoved => (Method::PATCH, json!({ "email": email })),
-            Write::PatchMerged => (Method::PATCH, json!({ "metadata": metadata })),
-            Write::PatchMergedMoved => (
-                Method::PATCH,
-                json!({ "email": email, "metadata": metadata }),
-            ),
-            Write::Delete => (Method::DELETE, Value::Null),
-        };
-        let mut headers = vec![("content-type", "application/json".to_owned())];
-        if write == Write::CreateUnderKey {
-            headers.push(("idempotency-key", user_id.clone()));
-        }
-        if write == Write::CreateByPut {
-            headers.push(("if-none-match", "*".to_owned()));
-        }
+        let user_id = some_id();
+        let old = ada()["email"].as_str().unwrap().to_owned();
+        put_user(service, by, &user_id, &old).await;
+        let email = write.email_after(&old);
+        let (method, body) = write.method_and_body(&user_id, &email);
         let path = match method {
             Method::POST => "/users".to_owned(),
             _ => format!("/users/{user_id}"),
@@ -139,15 +149,16 @@ impl<'a> Request<'a> {
             service,
             method,
             path,
-            headers,
+            headers: write.headers(&user_id),
             body,
             email,
         }
     }
 
     async fn send(&self) -> Answer {
-        let headers = self.headers.iter();
-        let headers: Vec<_> = headers
+        let headers: Vec<_> = self
+            .headers
+            .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let body = match self.body.is_null() {
@@ -225,8 +236,10 @@ async fn repeat(request: &Request<'_>, status: u16, at: &str) {
     let answer = request.send().await;
     assert_eq!(answer.status.as_u16(), status, "{at}: {answer:?}");
     let users = all_users(request.service).await;
-    let users = users.values().filter(|user| user["email"] == request.email);
-    let users: Vec<_> = users.collect();
+    let users: Vec<_> = users
+        .values()
+        .filter(|user| user["email"] == request.email)
+        .collect();
     if request.method == Method::DELETE {
         assert_eq!(users.len(), 0, "{at}");
         return;

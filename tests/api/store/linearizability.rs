@@ -276,8 +276,12 @@ impl Group {
                 let mut body = json!(input);
                 body["userId"] = json!(self.user_id(*who));
                 let key = has_key.then(|| ("idempotency-key", self.id.to_string()));
-                let key = key.into_iter().collect();
-                (Method::POST, "/users".to_owned(), key, body)
+                (
+                    Method::POST,
+                    "/users".to_owned(),
+                    key.into_iter().collect(),
+                    body,
+                )
             }
             Call::CreateAt(who, input) => {
                 let headers = vec![("if-none-match", "*".to_owned())];
@@ -336,9 +340,12 @@ impl Group {
         history.sort_by_key(|(_, operation)| operation.invoked);
         let (clients, history): (Vec<_>, Vec<_>) = history.into_iter().unzip();
         let longest = linearize::<Users>(&State::default(), &history).err()?;
-        let lines = history.iter().zip(clients).enumerate();
-        let lines = lines.map(|(index, (operation, client))| line(index, operation, client));
-        let lines: Vec<_> = lines.collect();
+        let lines: Vec<_> = history
+            .iter()
+            .zip(clients)
+            .enumerate()
+            .map(|(index, (operation, client))| line(index, operation, client))
+            .collect();
         let lines = lines.join("\n");
         Some(format!(
             "No order of these requests explains the answers. The longest that explains some is \

@@ -96,8 +96,7 @@ struct Header {
 }
 
 impl Contract {
-    fn new(document: Value) -> Self {
-        let mut document = document;
+    fn new(mut document: Value) -> Self {
         nullable_as_json_schema_says_it(&mut document);
         let mut contract = Self {
             document,
@@ -109,14 +108,9 @@ impl Contract {
                 if method == "parameters" || method.starts_with("x-") {
                     continue;
                 }
-                let responses = &operation["responses"];
-                let responses = responses.as_object().unwrap().iter();
-                let responses = responses
-                    .map(|(status, response)| (status.clone(), contract.response(response)));
-                let responses = responses.collect();
-                contract
-                    .operations
-                    .insert((path, method.clone()), responses);
+                let responses = contract.responses(operation);
+                let key = (path, method.clone());
+                contract.operations.insert(key, responses);
             }
         }
         contract
@@ -142,10 +136,10 @@ impl Contract {
             );
             return Self::check_problem(answer);
         };
-        let response = responses.get(answer.status.as_str());
-        let response =
-            response.unwrap_or_else(|| panic!("no such status of {method} {item}: {answer:#?}"));
-        response.check(answer, method == "HEAD");
+        responses
+            .get(answer.status.as_str())
+            .unwrap_or_else(|| panic!("no such status of {method} {item}: {answer:#?}"))
+            .check(answer, method == "HEAD");
     }
 
     /// The object at a JSON pointer.
@@ -170,11 +164,18 @@ impl Contract {
     /// The validator of a schema.
     pub fn schema(&self, schema: &Value) -> Validator {
         let schema = json!({ "allOf": [schema], "components": self.document["components"] });
-        let options = jsonschema::draft4::options();
-        options
+        jsonschema::draft4::options()
             .should_validate_formats(true)
             .build(&schema)
             .unwrap()
+    }
+
+    fn responses(&self, operation: &Value) -> BTreeMap<String, Response> {
+        let responses = operation["responses"].as_object().unwrap();
+        responses
+            .iter()
+            .map(|(status, response)| (status.clone(), self.response(response)))
+            .collect()
     }
 
     fn response(&self, response: &Value) -> Response {
@@ -186,22 +187,12 @@ impl Contract {
                 .into_iter()
                 .flatten()
         };
-        let headers = entries("headers").map(|(name, header)| {
-            let header = self.resolve(header);
-            let is_required = header["required"] == true;
-            (
-                name.to_lowercase(),
-                Header {
-                    is_required,
-                    schema: self.schema(&header["schema"]),
-                },
-            )
-        });
-        let content = entries("content");
-        let mut content =
-            content.map(|(name, media_type)| (name.clone(), self.schema(&media_type["schema"])));
+        let mut content = entries("content")
+            .map(|(name, media_type)| (name.clone(), self.schema(&media_type["schema"])));
         let response = Response {
-            headers: headers.collect(),
+            headers: entries("headers")
+                .map(|(name, header)| (name.to_lowercase(), self.header(header)))
+                .collect(),
             content: content.next(),
         };
         assert!(
@@ -211,18 +202,29 @@ impl Contract {
         response
     }
 
+    fn header(&self, header: &Value) -> Header {
+        let header = self.resolve(header);
+        Header {
+            is_required: header["required"] == true,
+            schema: self.schema(&header["schema"]),
+        }
+    }
+
     /// The path in the document that `path`, of a request, is an instance of.
     fn path_item(&self, path: &str) -> Option<&'static str> {
-        let path = path.split('?').next().unwrap();
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let paths = self.operations.keys().map(|(path, _)| *path);
-        paths.into_iter().find(|template| {
-            let (template, path) = (template.split('/'), path.split('/'));
-            template.clone().count() == path.clone().count()
-                && template.zip(path).all(|(template, segment)| {
+        let (path, _) = path.split_once('?').unwrap_or((path, ""));
+        let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+        let is_instance = |template: &str| {
+            let template: Vec<_> = template.split('/').collect();
+            template.len() == segments.len()
+                && template.iter().zip(&segments).all(|(template, segment)| {
                     template == segment || (template.starts_with('{') && !segment.is_empty())
                 })
-        })
+        };
+        self.operations
+            .keys()
+            .map(|(path, _)| *path)
+            .find(|template| is_instance(template))
     }
 
     #[track_caller]

@@ -68,30 +68,44 @@ pub enum Gateway {
 
 /// The event of a request from a caller with these credentials.
 pub fn event(gateway: Gateway, method: &str, path: &str, credentials: &Credentials) -> Value {
-    let (path_alone, query) = path.split_once('?').unwrap_or((path, ""));
-    let (mut event, claims_at) = match gateway {
-        Gateway::Rest => {
-            let mut event = rest_event(method, path_alone);
-            let query = form_urlencoded::parse(query.as_bytes()).into_owned();
-            let query: BTreeMap<String, String> = query.collect();
-            event["queryStringParameters"] = json!(query);
-            (event, "/requestContext/authorizer")
-        }
-        Gateway::Http => (http_event(method, path), "/requestContext/authorizer/jwt"),
+    let mut event = match gateway {
+        Gateway::Rest => rest_event_with_query(method, path),
+        Gateway::Http => http_event(method, path),
     };
-    if let Credentials::Signed = credentials {
-        return event; // as it was recorded
-    }
-    event["requestContext"]["authorizer"] = json!({ "jwt": {} });
-    event["requestContext"]["identity"]["userArn"] = Value::Null;
-    if let Credentials::Token(claims) = credentials {
-        let mut claims = claims.clone();
-        if gateway == Gateway::Http {
-            // It writes lists in another way.
-            let groups = claims["cognito:groups"].as_str().unwrap().replace(',', " ");
-            claims["cognito:groups"] = json!(format!("[{groups}]"));
+    match credentials {
+        Credentials::Signed => {} // as it was recorded
+        Credentials::None => set_authorizer(&mut event, json!({ "jwt": {} })),
+        Credentials::Token(claims) => {
+            let authorizer = match gateway {
+                Gateway::Rest => json!({ "claims": claims }),
+                Gateway::Http => json!({ "jwt": { "claims": with_groups_in_brackets(claims) } }),
+            };
+            set_authorizer(&mut event, authorizer);
         }
-        *event.pointer_mut(claims_at).unwrap() = json!({ "claims": claims });
     }
     event
+}
+
+fn rest_event_with_query(method: &str, path: &str) -> Value {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let query: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    let mut event = rest_event(method, path);
+    event["queryStringParameters"] = json!(query);
+    event
+}
+
+/// Sets what the authorizer tells, of a caller who has not signed.
+fn set_authorizer(event: &mut Value, authorizer: Value) {
+    event["requestContext"]["authorizer"] = authorizer;
+    event["requestContext"]["identity"]["userArn"] = Value::Null;
+}
+
+/// The claims as an HTTP API writes them, which writes lists in another way.
+fn with_groups_in_brackets(claims: &Value) -> Value {
+    let mut claims = claims.clone();
+    let groups = claims["cognito:groups"].as_str().unwrap().replace(',', " ");
+    claims["cognito:groups"] = json!(format!("[{groups}]"));
+    claims
 }

@@ -12,7 +12,9 @@ use fastrand::Rng;
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
-use super::store_proxy::{Call, cancelled, read_call, read_message, refusal, throttled};
+use super::store_proxy::{
+    Call, cancelled_by_conflict, error, read_call, read_message, refusal, throttled,
+};
 
 /// How many of 1,000 calls meet what.
 #[derive(Clone, Copy, Debug)]
@@ -258,9 +260,7 @@ fn refused(fault: Disturbance, call: &Call) -> Option<Vec<u8>> {
         }
         Disturbance::Conflict => {
             let actions = call.body["TransactItems"].as_array().map_or(1, Vec::len);
-            let mut codes = vec!["None"; actions];
-            codes[0] = "TransactionConflict";
-            Some(cancelled(&codes))
+            Some(cancelled_by_conflict(actions))
         }
         Disturbance::FailedBefore => Some(failed()),
         Disturbance::FailedAfter | Disturbance::Lost => None,
@@ -269,17 +269,9 @@ fn refused(fault: Disturbance, call: &Call) -> Option<Vec<u8>> {
 
 /// DynamoDB has failed.
 fn failed() -> Vec<u8> {
-    let body = json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
-        "message": "The request could not be processed because of an internal error.",
-    });
-    let body = body.to_string();
-    format!(
-        "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+    let message = "The request could not be processed because of an internal error.";
+    let status = "500 Internal Server Error";
+    error(status, "InternalServerError", json!({ "message": message }))
 }
 
 /// The call under the token of its fate, which is as long as its own.

@@ -13,7 +13,10 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{
+        TcpListener, TcpSocket, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::Notify,
     task::AbortHandle,
 };
@@ -263,11 +266,16 @@ impl StoreProxy {
 }
 
 /// DynamoDB's answer that it does not do what it is asked.
-pub fn refusal(code: &str, mut body: Value) -> Vec<u8> {
+pub fn refusal(code: &str, body: Value) -> Vec<u8> {
+    error("400 Bad Request", code, body)
+}
+
+/// An error of DynamoDB, as the bytes of an HTTP/1.1 response.
+pub fn error(status: &str, code: &str, mut body: Value) -> Vec<u8> {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
     let body = body.to_string();
     format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.0\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -290,11 +298,18 @@ fn conflict() -> Vec<u8> {
 }
 
 /// A transaction is cancelled, for a reason of each action.
-pub fn cancelled(codes: &[&str]) -> Vec<u8> {
+fn cancelled(codes: &[&str]) -> Vec<u8> {
     let reasons: Vec<_> = codes.iter().map(|code| json!({ "Code": code })).collect();
     let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
     let body = json!({ "message": message, "CancellationReasons": reasons });
     refusal("TransactionCanceledException", body)
+}
+
+/// A transaction of so many actions is cancelled: another one on the first item is under way.
+pub fn cancelled_by_conflict(actions: usize) -> Vec<u8> {
+    let mut codes = vec!["None"; actions];
+    codes[0] = "TransactionConflict";
+    cancelled(&codes)
 }
 
 async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
@@ -303,11 +318,34 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     if let Some(faults) = faults {
         return store_faults::connection(client, upstream, &shared.upstream, &faults).await;
     }
-    let (mut from_client, to_client) = client.into_split();
-    let to_client = tokio::sync::Mutex::new(to_client);
-    let (mut from_upstream, mut to_upstream) = upstream.into_split();
-    let holds_answer = Mutex::new(false);
-    let calls = async {
+    let (from_client, to_client) = client.into_split();
+    let (from_upstream, to_upstream) = upstream.into_split();
+    let connection = Connection {
+        shared,
+        to_client: tokio::sync::Mutex::new(to_client),
+        holds_answer: AtomicBool::default(),
+    };
+    tokio::select! {
+        ended = connection.carry_calls(from_client, to_upstream) => ended,
+        ended = connection.carry_answers(from_upstream) => ended,
+    }
+}
+
+/// A connection of the service.
+struct Connection {
+    shared: Arc<Shared>,
+    to_client: tokio::sync::Mutex<OwnedWriteHalf>,
+    /// The answer of the call is held.
+    holds_answer: AtomicBool,
+}
+
+impl Connection {
+    async fn carry_calls(
+        &self,
+        mut from_client: OwnedReadHalf,
+        mut to_upstream: OwnedWriteHalf,
+    ) -> io::Result<()> {
+        let shared = &self.shared;
         while let Some((call, bytes)) = read_call(&mut from_client, &shared.upstream).await? {
             shared.calls.lock().unwrap().push(call.clone());
             if shared.hang_next_call.swap(false, SeqCst) || shared.is_hanging.load(SeqCst) {
@@ -318,68 +356,73 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
                 shared.hold().await;
                 return Ok(());
             }
-            *holds_answer.lock().unwrap() = held.is_some();
-            let left = shared
-                .calls_to_conflict
-                .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
-            let actions = call.body["TransactItems"].as_array();
-            let cancels = actions.and_then(|_| shared.cancels.lock().unwrap().take());
-            let lacked = shared
-                .lacks
-                .lock()
-                .unwrap()
-                .contains(&call.operation.as_str());
-            let refusal = match (left, actions) {
-                _ if lacked => Some(refusal("UnknownOperationException", json!({}))),
-                _ if cancels.is_some() => cancels.map(cancelled),
-                (Ok(1), None) => Some(conflict()),
-                (Ok(1), Some(actions)) => {
-                    let mut codes = vec!["None"; actions.len()];
-                    codes[0] = "TransactionConflict";
-                    Some(cancelled(&codes))
-                }
-                _ => shared.is_throttling.load(SeqCst).then(throttled),
-            };
-            match refusal {
-                Some(refusal) => to_client.lock().await.write_all(&refusal).await?,
+            self.holds_answer.store(held.is_some(), SeqCst);
+            match shared.refusal_of(&call) {
+                Some(refusal) => self.answer(&refusal).await?,
                 None => to_upstream.write_all(&bytes).await?,
             }
         }
-        io::Result::Ok(())
-    };
-    let answers = async {
+        Ok(())
+    }
+
+    async fn carry_answers(&self, mut from_upstream: OwnedReadHalf) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = from_upstream.read(&mut buffer).await?;
-            if *holds_answer.lock().unwrap() {
-                shared.hold().await;
+            if self.holds_answer.load(SeqCst) {
+                self.shared.hold().await;
                 return Ok(());
             }
-            let left = shared
-                .answers_to_swallowed
-                .fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
-            let answers = shared.answers.fetch_add(1, SeqCst) + 1;
-            let is_lost = answers.checked_rem(shared.swallows_one_of.load(SeqCst)) == Some(0);
-            if length == 0 || left == Ok(1) || is_lost {
-                return io::Result::Ok(());
+            let is_lost = self.shared.loses_answer();
+            if length == 0 || is_lost {
+                return Ok(());
             }
-            if shared.cut_next_answer.swap(false, SeqCst) {
-                let head = buffer
-                    .windows(4)
-                    .position(|bytes| bytes == b"\r\n\r\n")
-                    .unwrap();
-                return to_client.lock().await.write_all(&buffer[..head + 4]).await;
+            let answer = &buffer[..length];
+            if self.shared.cut_next_answer.swap(false, SeqCst) {
+                let head = head_length(answer).unwrap();
+                return self.answer(&answer[..head]).await;
             }
-            to_client.lock().await.write_all(&buffer[..length]).await?;
+            self.answer(answer).await?;
         }
-    };
-    tokio::select! {
-        ended = calls => ended,
-        ended = answers => ended,
+    }
+
+    async fn answer(&self, bytes: &[u8]) -> io::Result<()> {
+        self.to_client.lock().await.write_all(bytes).await
     }
 }
 
 impl Shared {
+    /// DynamoDB's answer to a call that this refuses in its place.
+    fn refusal_of(&self, call: &Call) -> Option<Vec<u8>> {
+        let is_in_conflict = counts_down(&self.calls_to_conflict);
+        let actions = call.body["TransactItems"].as_array().map(Vec::len);
+        if self
+            .lacks
+            .lock()
+            .unwrap()
+            .contains(&call.operation.as_str())
+        {
+            return Some(refusal("UnknownOperationException", json!({})));
+        }
+        if actions.is_some()
+            && let Some(codes) = self.cancels.lock().unwrap().take()
+        {
+            return Some(cancelled(codes));
+        }
+        if is_in_conflict {
+            return Some(actions.map_or_else(conflict, cancelled_by_conflict));
+        }
+        self.is_throttling.load(SeqCst).then(throttled)
+    }
+
+    /// Counts an answer: whether it is lost.
+    fn loses_answer(&self) -> bool {
+        let is_the_one = counts_down(&self.answers_to_swallowed);
+        let answers = self.answers.fetch_add(1, SeqCst) + 1;
+        let one_of = self.swallows_one_of.load(SeqCst);
+        is_the_one || answers.checked_rem(one_of) == Some(0)
+    }
+
     /// Counts a call: on which side to hold it, if it is the one.
     fn side_to_hold(&self) -> Option<Side> {
         let mut held = self.held_call.lock().unwrap();
@@ -399,6 +442,18 @@ impl Shared {
     }
 }
 
+/// Counts down to 0, and says whether it was 1.
+fn counts_down(left: &AtomicU32) -> bool {
+    let before = left.fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1)));
+    before == Ok(1)
+}
+
+/// The length of the head of a message that begins with it.
+fn head_length(message: &[u8]) -> Option<usize> {
+    let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
 /// One HTTP/1.1 request with a `Content-Length`, and its bytes for `upstream`. `None` at the
 /// end.
 pub async fn read_call(
@@ -409,8 +464,8 @@ pub async fn read_call(
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&request[..head]).into_owned();
-    let operation = field(&text, "x-amz-target").unwrap_or_default();
-    let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
+    let target = field(&text, "x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&request[head..]).unwrap_or_default();
     // The service may know it by another name.
     let host = field(&text, "host").unwrap_or_default();
@@ -426,8 +481,8 @@ pub async fn read_message(
 ) -> io::Result<Option<(usize, Vec<u8>)>> {
     let mut message = Vec::new();
     let head = loop {
-        if let Some(end) = message.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            break end + 4;
+        if let Some(length) = head_length(&message) {
+            break length;
         }
         if from.read_buf(&mut message).await? == 0 {
             return Ok(None);

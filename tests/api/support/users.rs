@@ -13,8 +13,8 @@ pub const CANARY: &str = "canary";
 /// Takes the service's own state out of an item, and returns its members.
 #[track_caller]
 pub fn take_state(item: &mut Value) -> Value {
-    let state = item.as_object_mut().unwrap().remove("_userService");
-    let state = state.unwrap()["M"].take();
+    let attribute = item.as_object_mut().unwrap().remove("_userService");
+    let state = attribute.unwrap()["M"].take();
     assert!(state["revision"]["S"].is_string(), "{state}");
     state
 }
