@@ -1,4 +1,4 @@
-//! `user-service claim-emails`, for tables of users from before.
+//! `user-service claim-emails`, for users without a claim.
 
 use std::{process::Stdio, time::Duration};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{
-    Service, Setup, ada, legacy_user, program::user_service, some_id, take_state,
+    Service, Setup, ada, legacy_user, program::user_service, some_email, some_id, take_state,
 };
 
 fn claim_emails(service: &Service, rate: u32) -> Command {
@@ -68,7 +68,7 @@ async fn no_claim_is_given_up_and_no_table_made_where_the_name_of_a_table_is_wro
 }
 
 #[tokio::test]
-async fn what_is_no_claim_in_the_table_of_claims_is_passed_over() {
+async fn an_item_of_the_table_of_claims_that_is_no_claim_is_passed_over() {
     let service = Service::start().await;
     let _ = service.post("/users", &ada()).await.has_status(201);
     service.put_claim_of_nobody("canary@example.com").await;
@@ -80,7 +80,7 @@ async fn what_is_no_claim_in_the_table_of_claims_is_passed_over() {
 }
 
 #[tokio::test]
-async fn ten_thousand_users_from_before_are_claimed_for_through_a_kill_and_twice() {
+async fn ten_thousand_legacy_users_get_their_claims_through_a_kill_and_a_second_run() {
     let service = Service::start().await;
     // The last 50 share 25 addresses, one of each two in capitals.
     let users = (0..10_000).map(|number| {
@@ -330,4 +330,19 @@ async fn a_restored_user_whose_claim_is_anothers_is_named_and_left_as_it_is() {
     assert_eq!(service.item(&user_id).await, before);
     let email = item["email"]["S"].as_str().unwrap();
     assert_eq!(service.claims().await[email], owner);
+}
+
+#[tokio::test]
+async fn a_user_with_the_attribute_of_another_client_gets_its_claim_and_stays_as_it_is() {
+    let service = Service::start().await;
+    let (user_id, email) = (some_id(), some_email());
+    let mut item = legacy_user(&user_id, &email);
+    item["_userService"] = json!({ "S": "mine" });
+    service.put_item(item.clone()).await;
+    for counts in ["1 claimed now, 0 before", "0 claimed now, 1 before"] {
+        let text = report(claim_emails(&service, 1_000)).await;
+        assert!(text.starts_with(&format!("1 users: {counts}")), "{text}");
+        assert_eq!(service.claims().await[&email], user_id);
+        assert_eq!(service.item(&user_id).await, item);
+    }
 }

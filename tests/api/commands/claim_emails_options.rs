@@ -5,7 +5,7 @@ use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
 use crate::support::program::{Running, one_line, output, user_service};
 
 #[tokio::test]
-async fn claims_are_made_in_a_file_that_is_there() {
+async fn claim_emails_works_only_on_a_data_file_that_exists() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.db");
     let arguments = ["claim-emails", "--data", file.to_str().unwrap()];

@@ -35,7 +35,7 @@ async fn cargo_run_serves_the_tutorials_user_and_says_where() {
 }
 
 #[tokio::test]
-async fn an_aws_configuration_that_does_not_work_is_no_hindrance() {
+async fn a_broken_aws_configuration_is_ignored() {
     let mut command = user_service(&["--port", "0"]);
     command.envs([
         ("AWS_PROFILE", "missing"),

@@ -130,7 +130,7 @@ async fn a_request_for_any_loopback_host_is_served() {
 }
 
 #[tokio::test]
-async fn where_it_listens_on_all_addresses_any_address_is_served_and_no_name() {
+async fn a_server_on_all_addresses_serves_each_address_and_no_name() {
     let service = Running::start(user_service(&["--host", "0.0.0.0", "--port", "0"])).await;
     for (host, status) in [
         ("192.0.2.1:3000", 200),

@@ -15,8 +15,8 @@ pub static DOCUMENT: LazyLock<Value> =
 /// The contract of `openapi.yaml`.
 pub static CONTRACT: LazyLock<Contract> = LazyLock::new(|| Contract::new(DOCUMENT.clone()));
 
-/// The document for a table in which another client has put values of other types into the fields
-/// of a user: the types of the fields are gone, and all the rest is as it was.
+/// The same, without the types of the fields of a user: another client can put values of other
+/// types into the table.
 static CONTRACT_OF_OTHER_TYPES: LazyLock<Contract> = LazyLock::new(|| {
     let mut document = DOCUMENT.clone();
     let stored_user = &mut document["components"]["schemas"]["StoredUser"];
@@ -62,8 +62,8 @@ pub fn problem_schema() -> Validator {
 
 /// Checks `answer` to a request against the document.
 ///
-/// What no document can list is left to the tests of it: a path that is in none
-/// (404), and a method that its path does not have (405).
+/// The document cannot list two cases: a path that is not in it (404), and a method that a path
+/// does not have (405). Other tests check these.
 #[track_caller]
 pub fn check(method: &str, path: &str, answer: &Answer) {
     CONTRACT.check(method, path, answer);

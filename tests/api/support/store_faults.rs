@@ -16,12 +16,12 @@ use super::store_proxy::{
     Call, cancelled_by_conflict, error, read_call, read_message, refusal, throttled,
 };
 
-/// How many of 1,000 calls meet what.
+/// How many of 1,000 calls have each fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// One of the [`Disturbance`]s.
     pub disturbed: u32,
-    /// Of transactions: each attempt is disturbed, so that the caller does not know the outcome.
+    /// Each attempt of the transaction is disturbed, so that the caller does not know the outcome.
     pub cut_off: u32,
     /// A delay up to [`Rates::longest_delay`], on one of the sides.
     pub delayed: u32,
@@ -32,7 +32,7 @@ pub struct Rates {
     pub late: u32,
     /// The longest delay.
     pub longest_delay: Duration,
-    /// Whether DynamoDB knows no transaction again by its token, which it always does.
+    /// DynamoDB does not recognise a transaction by its token. (It always does.)
     pub forgets_tokens: bool,
 }
 
@@ -52,7 +52,7 @@ impl Rates {
 /// Longer than the 1 s that the service waits for an answer.
 const STALL: Duration = Duration::from_millis(1_200);
 
-/// What a call meets in place of its answer.
+/// What the service gets in place of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Disturbance {
     /// 400 `ThrottlingException`. DynamoDB does not hear of the call.
@@ -95,7 +95,7 @@ struct State {
     met: BTreeMap<String, usize>,
 }
 
-/// What one call meets.
+/// The faults of one call.
 #[derive(Debug, Default)]
 struct Fate {
     before: Duration,
@@ -106,7 +106,7 @@ struct Fate {
 }
 
 impl RandomFaults {
-    /// Those that `seed` chooses.
+    /// The faults that `seed` chooses.
     pub fn new(seed: u64, rates: Rates) -> Self {
         let rng = Rng::with_seed(seed);
         Self {
@@ -127,7 +127,7 @@ impl RandomFaults {
         running.wait_for(|running| *running == 0).await.unwrap();
     }
 
-    /// How many calls have met what so far.
+    /// How many calls have had each fault so far.
     pub fn met(&self) -> BTreeMap<String, usize> {
         self.state.lock().unwrap().met.clone()
     }

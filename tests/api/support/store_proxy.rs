@@ -1,5 +1,5 @@
-//! A TCP proxy between the service and its DynamoDB: it sees every call, and
-//! can lose answers, hang or be gone. [`RandomFaults`] disturb it at random.
+//! A TCP proxy between the service and its DynamoDB. It sees every call. It can lose answers,
+//! refuse calls, hang, or be gone. [`RandomFaults`] disturb it at random.
 
 use std::{
     io,
@@ -37,7 +37,7 @@ struct Shared {
     calls: Mutex<Vec<Call>>,
     /// Counts down to the answer that is lost; 0 loses none.
     answers_to_swallowed: AtomicU32,
-    /// Of how many answers one is lost; 0 loses none.
+    /// One of so many answers is lost; 0 loses none.
     swallows_one_of: AtomicU32,
     answers: AtomicU32,
     cut_next_answer: AtomicBool,
@@ -48,9 +48,9 @@ struct Shared {
     lacks: Mutex<&'static [&'static str]>,
     /// Counts down to the call that is in conflict; 0 is none.
     calls_to_conflict: AtomicU32,
-    /// Why the next transaction is cancelled, if it is.
+    /// The reasons for which the next transaction is cancelled, if it is.
     cancels: Mutex<Option<&'static [&'static str]>>,
-    /// The call that is held, counted down, and on which side of it.
+    /// Counts down to the call that is held, and says on which side.
     held_call: Mutex<Option<(u32, Side)>>,
     holds: Notify,
     loses_held: Notify,
@@ -62,9 +62,9 @@ struct Shared {
 /// A side of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Side {
-    /// Before DynamoDB hears of it.
+    /// DynamoDB has not got the call.
     Before,
-    /// After DynamoDB has done it, before the service hears of that.
+    /// DynamoDB has done the call. The service has not got the answer.
     After,
 }
 
@@ -73,12 +73,12 @@ pub enum Side {
 pub struct Call {
     /// The name of the operation.
     pub operation: String,
-    /// What is asked, in DynamoDB's JSON.
+    /// The body, in DynamoDB's JSON.
     pub body: Value,
 }
 
 impl StoreProxy {
-    /// Starts one before the DynamoDB at `endpoint_url`, an `http:` URL.
+    /// Starts a proxy in front of the DynamoDB at `endpoint_url`, an `http:` URL.
     pub async fn start(endpoint_url: &str) -> Self {
         let upstream = endpoint_url
             .strip_prefix("http://")
@@ -127,12 +127,12 @@ impl StoreProxy {
         *self.accepting.lock().unwrap() = Some(accepting.abort_handle());
     }
 
-    /// What the service is to take for its DynamoDB.
+    /// The address that the service uses for DynamoDB.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The operations called since the last time this was asked.
+    /// Takes the operations of the calls so far.
     pub fn take_calls(&self) -> Vec<String> {
         self.shared
             .calls
@@ -143,7 +143,7 @@ impl StoreProxy {
             .collect()
     }
 
-    /// What was asked in the calls since the last time this was asked.
+    /// Takes the bodies of the calls so far.
     pub fn take_bodies(&self) -> Vec<Value> {
         self.shared
             .calls
@@ -154,88 +154,86 @@ impl StoreProxy {
             .collect()
     }
 
-    /// Lets the next call through and loses its answer with the connection.
+    /// Passes the next call on, and loses its answer with the connection.
     pub fn swallow_next_answer(&self) {
         self.swallow_answer(1);
     }
 
-    /// The same with the call that comes `nth` from now, in an operation that makes
-    /// its calls one after the other.
+    /// Loses the answer of the call that comes `nth` from now. The operation makes its calls one
+    /// after the other.
     pub fn swallow_answer(&self, nth: u32) {
         self.shared.answers_to_swallowed.store(nth, SeqCst);
     }
 
-    /// From now on loses one of each `count` answers.
+    /// Loses one of each `count` answers from now on.
     pub fn swallow_one_answer_of(&self, count: u32) {
         self.shared.swallows_one_of.store(count, SeqCst);
     }
 
-    /// Lets the next call through and loses all of its answer but the head.
+    /// Passes the next call on, and cuts its answer off after the head.
     pub fn cut_next_answer(&self) {
         self.shared.cut_next_answer.store(true, SeqCst);
     }
 
-    /// From now on refuses calls as DynamoDB does when there are too many, which
-    /// none that runs on one machine ever does.
+    /// Refuses calls from now on, as DynamoDB does when there are too many. No emulator does so.
     pub fn throttle(&self) {
         self.shared.is_throttling.store(true, SeqCst);
     }
 
-    /// From now on refuses these operations as an emulator does that does not have them.
+    /// Refuses these operations from now on, as an emulator does that does not have them.
     pub fn lack(&self, operations: &'static [&'static str]) {
         *self.shared.lacks.lock().unwrap() = operations;
     }
 
-    /// Refuses the call that comes `nth` from now, of one item or of many, as DynamoDB
-    /// does while a transaction on one is under way, which an embedded one never reports.
+    /// Refuses the call that comes `nth` from now, as DynamoDB does while a transaction on the
+    /// same item is under way. The embedded DynamoDB never does so.
     pub fn conflict(&self, nth: u32) {
         self.shared.calls_to_conflict.store(nth, SeqCst);
     }
 
-    /// Holds the call that comes `nth` from now, on one side of it, for ever or until it is
-    /// lost. From then on takes calls and does nothing with them.
+    /// Holds the call that comes `nth` from now, on one side of it, until it is lost. The proxy
+    /// hangs from then on.
     pub fn hold_call(&self, nth: u32, side: Side) {
         *self.shared.held_call.lock().unwrap() = Some((nth, side));
     }
 
-    /// Takes calls again.
+    /// Ends a hang.
     pub fn go_on(&self) {
         self.shared.is_hanging.store(false, SeqCst);
     }
 
-    /// Waits until it holds that call.
+    /// Waits until the proxy holds the call.
     pub async fn holds_call(&self) {
         self.shared.holds.notified().await;
     }
 
-    /// Ends the connection of the call that it holds, as if that had got lost. It has to hold
-    /// one.
+    /// Ends the connection of the call that the proxy holds, as if the call had got lost.
     pub fn lose_held_call(&self) {
         self.shared.loses_held.notify_one();
     }
 
-    /// Cancels the next transaction, with a reason of each action.
+    /// Cancels the next transaction. Each action has a reason.
     pub fn cancel(&self, codes: &'static [&'static str]) {
         *self.shared.cancels.lock().unwrap() = Some(codes);
     }
 
-    /// Takes the next call and does nothing with it.
+    /// Takes the next call, and does not answer it.
     pub fn hang_next_call(&self) {
         self.shared.hang_next_call.store(true, SeqCst);
     }
 
-    /// From now on takes calls and does nothing with them.
+    /// Takes calls from now on, and does not answer them.
     pub fn hang(&self) {
         self.shared.is_hanging.store(true, SeqCst);
     }
 
-    /// Disturbs at random each connection that is made from now on. None of what this proxy
-    /// does else befalls those.
+    /// Disturbs at random each connection that is made from now on. Nothing else that this proxy
+    /// does concerns these connections.
     pub fn disturb(&self, faults: Arc<RandomFaults>) {
         *self.shared.faults.lock().unwrap() = Some(faults);
     }
 
-    /// Ends every connection, and refuses new ones.
+    /// Ends every connection and refuses new ones, as if DynamoDB was gone.
     pub async fn stop(&self) {
         let accepting = self
             .accepting
@@ -258,14 +256,14 @@ impl StoreProxy {
         *self.held.lock().unwrap() = Some(held);
     }
 
-    /// Is back, where it was.
+    /// Takes connections again, at the same address.
     pub fn restart(&self) {
         let held = self.held.lock().unwrap().take().expect("it is stopped");
         self.accept(held.listen(1024).unwrap());
     }
 }
 
-/// DynamoDB's answer that it does not do what it is asked.
+/// The answer of a DynamoDB that refuses a call.
 pub fn refusal(code: &str, body: Value) -> Vec<u8> {
     error("400 Bad Request", code, body)
 }
@@ -282,13 +280,13 @@ pub fn error(status: &str, code: &str, mut body: Value) -> Vec<u8> {
     .into_bytes()
 }
 
-/// There are too many calls.
+/// The refusal when there are too many calls.
 pub fn throttled() -> Vec<u8> {
     let message = "Rate of requests exceeds the limit.";
     refusal("ThrottlingException", json!({ "message": message }))
 }
 
-/// A transaction on the item of the call is under way.
+/// The refusal while a transaction on the item of the call is under way.
 fn conflict() -> Vec<u8> {
     let message = "Transaction is ongoing for the item";
     refusal(
@@ -297,7 +295,7 @@ fn conflict() -> Vec<u8> {
     )
 }
 
-/// A transaction is cancelled, for a reason of each action.
+/// The refusal of a transaction. Each action has a reason.
 fn cancelled(codes: &[&str]) -> Vec<u8> {
     let reasons: Vec<_> = codes.iter().map(|code| json!({ "Code": code })).collect();
     let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
@@ -305,7 +303,8 @@ fn cancelled(codes: &[&str]) -> Vec<u8> {
     refusal("TransactionCanceledException", body)
 }
 
-/// A transaction of so many actions is cancelled: another one on the first item is under way.
+/// The refusal of a transaction of so many actions, while another one on the first item is under
+/// way.
 pub fn cancelled_by_conflict(actions: usize) -> Vec<u8> {
     let mut codes = vec!["None"; actions];
     codes[0] = "TransactionConflict";
@@ -392,7 +391,7 @@ impl Connection {
 }
 
 impl Shared {
-    /// DynamoDB's answer to a call that this refuses in its place.
+    /// The refusal of the call, if the proxy refuses it.
     fn refusal_of(&self, call: &Call) -> Option<Vec<u8>> {
         let is_in_conflict = counts_down(&self.calls_to_conflict);
         let actions = call.body["TransactItems"].as_array().map(Vec::len);
@@ -415,7 +414,7 @@ impl Shared {
         self.is_throttling.load(SeqCst).then(throttled)
     }
 
-    /// Counts an answer: whether it is lost.
+    /// Counts an answer, and says whether it is lost.
     fn loses_answer(&self) -> bool {
         let is_the_one = counts_down(&self.answers_to_swallowed);
         let answers = self.answers.fetch_add(1, SeqCst) + 1;
@@ -423,7 +422,7 @@ impl Shared {
         is_the_one || answers.checked_rem(one_of) == Some(0)
     }
 
-    /// Counts a call: on which side to hold it, if it is the one.
+    /// Counts a call, and says on which side to hold it, if it is the one to hold.
     fn side_to_hold(&self) -> Option<Side> {
         let mut held = self.held_call.lock().unwrap();
         let (left, side) = held.take()?;
@@ -434,7 +433,7 @@ impl Shared {
         None
     }
 
-    /// Returns when the call that is held is to be lost.
+    /// Holds a call. Returns when the call is to be lost.
     async fn hold(&self) {
         self.is_hanging.store(true, SeqCst);
         self.holds.notify_one();

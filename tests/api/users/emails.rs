@@ -102,7 +102,7 @@ async fn after_10_000_random_concurrent_operations_every_user_has_exactly_its_cl
     let service = Service::start().await;
     let ids: Vec<_> = (0..24).map(|_| some_id()).collect();
     let emails: Vec<_> = (0..24).map(|_| some_email()).collect();
-    // Half of them are there from before, and share addresses.
+    // Half of them are legacy users, and share addresses.
     let legacy = ids.iter().take(12).zip(0..).map(|(id, number)| {
         json!({ "userId": { "S": id }, "name": { "S": "Old canary" }, "email": { "S": emails[number % 4] } })
     });
@@ -316,7 +316,7 @@ async fn a_conflict_names_every_field_that_is_taken_and_not_whose_it_is() {
 }
 
 #[tokio::test]
-async fn users_from_before_are_claimed_for_by_their_next_write() {
+async fn the_next_write_of_a_legacy_user_claims_its_address() {
     let service = Service::start().await;
     let email = some_email();
     let find = async |email: &str| service.get(&format!("/users?email={email}")).await;
@@ -353,7 +353,7 @@ async fn users_from_before_are_claimed_for_by_their_next_write() {
 }
 
 #[tokio::test]
-async fn of_users_from_before_with_one_email_the_second_has_to_take_another_to_be_written() {
+async fn of_two_legacy_users_with_one_email_the_second_can_be_written_only_with_another_one() {
     let service = Service::start().await;
     let email = some_email();
     let mut paths = Vec::new();
@@ -405,7 +405,7 @@ async fn where_emails_are_shared_a_lookup_by_one_is_400() {
 }
 
 #[tokio::test]
-async fn an_email_that_can_be_none_or_comes_with_a_user_id_is_400() {
+async fn a_lookup_by_a_bad_email_or_by_email_and_user_id_is_400() {
     let service = Service::start().await;
     for (query, field) in [
         ("email=", "/email"),

@@ -146,7 +146,7 @@ async fn what_another_client_changes_between_the_read_and_the_write_is_not_overw
 }
 
 #[tokio::test]
-async fn what_another_client_keeps_beside_a_user_is_in_nobodys_way_without_a_condition() {
+async fn a_write_without_a_condition_does_not_conflict_with_other_attributes_of_another_client() {
     let service = Service::start().await;
     let mut user = ada();
     user["userId"] = json!(some_id());

@@ -24,7 +24,7 @@ async fn grown_up(service: &Service) -> (Value, String) {
 }
 
 #[tokio::test]
-async fn what_is_absent_stays_and_what_is_null_goes() {
+async fn a_patch_keeps_absent_fields_and_removes_null_ones() {
     let service = Service::start().await;
     let (user, path) = grown_up(&service).await;
     let patched = patch(
@@ -83,7 +83,7 @@ async fn metadata_merges_deep() {
 }
 
 #[tokio::test]
-async fn the_rules_are_those_of_a_create_and_hold_of_the_result() {
+async fn a_patch_has_the_rules_of_a_create_and_its_result_keeps_them() {
     let service = Service::start().await;
     let (user, path) = grown_up(&service).await;
     let user_id = user["userId"].clone();
@@ -153,7 +153,7 @@ async fn the_rules_are_those_of_a_create_and_hold_of_the_result() {
 }
 
 #[tokio::test]
-async fn it_is_json_by_either_name() {
+async fn a_patch_is_json_by_either_content_type() {
     let service = Service::start().await;
     let (_, path) = grown_up(&service).await;
     for (media_type, status) in [

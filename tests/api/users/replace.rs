@@ -259,7 +259,7 @@ async fn writes_of_one_millisecond_are_told_apart() {
 }
 
 #[tokio::test]
-async fn anothers_write_of_the_same_millisecond_is_not_taken_for_ones_own() {
+async fn a_write_does_not_mistake_anothers_write_of_the_same_millisecond_for_its_own() {
     let service = at_noon().start().await;
     let mut user = ada();
     user["userId"] = json!(some_id());
