@@ -2,35 +2,64 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod access;
-mod bad_input;
-mod binaries;
-mod claim_emails;
-mod contention;
-mod contract;
-mod crashes;
-mod create;
-mod delete;
-mod docs;
-mod documents;
-mod emails;
-mod entity_tags;
-mod events;
-mod gateway;
-mod get;
-mod harness;
-mod idempotency;
-mod legacy_items;
-mod linearizability;
-mod list;
-mod local_gateway;
-mod logs;
-mod methods;
-mod patch;
-mod put_back;
-mod replace;
-#[path = "../runtime_api/mod.rs"]
-mod runtime_api;
-mod store_failures;
-mod store_faults;
-mod store_proxy;
+/// What the tests share: a service for each test, and what stands around it.
+mod support;
+
+/// Users, one file for each operation and each topic.
+mod users {
+    mod create;
+    mod delete;
+    mod emails;
+    mod entity_tags;
+    mod get;
+    mod idempotency;
+    mod legacy_items;
+    mod list;
+    mod patch;
+    mod put_back;
+    mod replace;
+    mod service_state;
+}
+
+/// Any request, whatever it asks for.
+mod requests {
+    mod access;
+    mod bad_input;
+    mod methods;
+}
+
+/// Where the service runs: behind API Gateway, and on this machine.
+mod hosts {
+    mod events;
+    mod lambda_binary;
+    mod local_gateway;
+    mod logs;
+}
+
+/// DynamoDB: the calls, and what happens when they fail or other writers are quicker.
+mod store {
+    mod calls;
+    mod contention;
+    mod crashes;
+    mod failures;
+    mod linearizability;
+}
+
+/// `openapi.yaml` and the documents in Markdown say what the service does.
+mod documents {
+    mod architecture;
+    mod contract;
+    mod gateway;
+    mod markdown;
+    mod operations;
+    mod served;
+}
+
+/// The command line of `user-service`.
+mod commands {
+    mod claim_emails;
+    mod claim_emails_options;
+    mod data_file;
+    mod dynamodb_elsewhere;
+    mod serve;
+}

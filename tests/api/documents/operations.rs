@@ -1,0 +1,115 @@
+//! The table of operations and `openapi.yaml` have the same operations.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use user_service::{
+    http::operations::{OPERATIONS, Operation},
+    service::Scope,
+};
+
+use crate::support::contract::{CONTRACT, DOCUMENT};
+
+const OPENAPI_COGNITO: &str = include_str!("../../../openapi.cognito.yaml");
+
+/// A method in lower case, a path template, an operation id, and the scope of a token.
+type Row = (String, String, String, &'static str);
+
+/// The rows of the table. An operation has a row for each way to address it.
+fn rows_of_the_table() -> BTreeSet<Row> {
+    let rows = |operation: &Operation| -> Vec<Row> {
+        let method = operation.method.as_str().to_lowercase();
+        let scope = scope(operation);
+        operation
+            .at
+            .iter()
+            .map(|(template, id)| {
+                let path = template.split('?').next().unwrap();
+                (method.clone(), path.to_owned(), (*id).to_owned(), scope)
+            })
+            .collect()
+    };
+    OPERATIONS.iter().flat_map(rows).collect()
+}
+
+fn scope(operation: &Operation) -> &'static str {
+    match operation.rule.scope {
+        Scope::Read => "users/read",
+        Scope::Write => "users/write",
+    }
+}
+
+/// The operations on users in a document, each with its path and its method. `HEAD` is `GET`,
+/// and `OPTIONS` asks for no scope: the table has neither.
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let mut operations = Vec::new();
+    for (path, item) in paths.iter().filter(|(path, _)| path.starts_with("/users")) {
+        for (method, operation) in item.as_object().unwrap() {
+            if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
+                operations.push((path.as_str(), method.as_str(), operation));
+            }
+        }
+    }
+    operations
+}
+
+#[test]
+fn each_operation_of_the_table_is_in_the_document_and_each_of_the_document_in_the_table() {
+    let with_scopes: Value = serde_saphyr::from_str(OPENAPI_COGNITO).unwrap();
+    let rows: BTreeSet<Row> = operations(&with_scopes)
+        .into_iter()
+        .map(|(path, method, operation)| {
+            let id = operation["operationId"].as_str().unwrap();
+            (
+                method.to_owned(),
+                path.to_owned(),
+                id.to_owned(),
+                scope_of_the_document(operation),
+            )
+        })
+        .collect();
+    assert_eq!(rows, rows_of_the_table());
+}
+
+/// The scope in the security of an operation in `openapi.cognito.yaml`.
+fn scope_of_the_document(operation: &Value) -> &'static str {
+    for (scheme, scope) in [("read", "users/read"), ("write", "users/write")] {
+        if operation["security"] == json!([{ scheme: [scope] }]) {
+            return scope;
+        }
+    }
+    panic!("{}", operation["security"]);
+}
+
+#[test]
+fn each_operation_of_the_document_asks_for_the_security_of_its_scope() {
+    for (path, method, operation) in operations(&DOCUMENT) {
+        let (.., scope) = rows_of_the_table()
+            .into_iter()
+            .find(|(at_method, at_path, ..)| at_method == method && at_path == path)
+            .unwrap();
+        let scheme = scope.strip_prefix("users/").unwrap();
+        assert_eq!(operation["security"], json!([{ scheme: [] }]), "{path}");
+    }
+}
+
+#[test]
+fn a_query_parameter_that_tells_operations_apart_is_in_the_document() {
+    for operation in &OPERATIONS {
+        let method = operation.method.as_str().to_lowercase();
+        for (template, id) in operation.at {
+            let Some((path, name)) = template.split_once('?') else {
+                continue;
+            };
+            let parameters = DOCUMENT["paths"][path][&method]["parameters"]
+                .as_array()
+                .unwrap();
+            let is_named = parameters.iter().any(|parameter| {
+                let parameter = CONTRACT.resolve(parameter);
+                parameter["in"] == "query" && parameter["name"] == name
+            });
+            assert!(is_named, "{name} of {id}");
+        }
+    }
+}

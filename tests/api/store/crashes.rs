@@ -1,0 +1,251 @@
+//! `kill -9` on either side of every DynamoDB call of every write.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Service, Setup, Through, ada, all_users, claims_are_those_of_the_users, legacy_user,
+    some_email, some_id, store_proxy::Side,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Write {
+    Create,
+    CreateUnderKey,
+    CreateByPut,
+    Replace,
+    ReplaceRespelled,
+    ReplaceMoved,
+    Patch,
+    PatchMoved,
+    PatchMerged,
+    PatchMergedMoved,
+    Delete,
+}
+
+/// Who has made the user that is written to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Nobody,
+    Service,
+    AnotherClient,
+}
+
+/// Each write.
+const WRITES: &[(Write, By)] = &[
+    (Write::Create, By::Nobody),
+    (Write::CreateUnderKey, By::Nobody),
+    (Write::CreateByPut, By::Nobody),
+    (Write::Replace, By::Service),
+    (Write::Replace, By::AnotherClient),
+    (Write::ReplaceRespelled, By::Service),
+    (Write::ReplaceMoved, By::Service),
+    (Write::ReplaceMoved, By::AnotherClient),
+    (Write::Patch, By::Service),
+    (Write::Patch, By::AnotherClient),
+    (Write::PatchMoved, By::Service),
+    (Write::PatchMerged, By::Service),
+    (Write::PatchMerged, By::AnotherClient),
+    (Write::PatchMergedMoved, By::Service),
+    (Write::Delete, By::Service),
+    (Write::Delete, By::AnotherClient),
+];
+
+/// The calls of a write: one that creates reads nothing first.
+fn calls(by: By) -> &'static [&'static str] {
+    match by {
+        By::Nobody => &["TransactWriteItems"],
+        By::Service | By::AnotherClient => &["GetItem", "TransactWriteItems"],
+    }
+}
+
+impl Write {
+    /// The address of the user after the write.
+    fn email_after(self, old: &str) -> String {
+        match self {
+            Self::ReplaceMoved | Self::PatchMoved | Self::PatchMergedMoved => some_email(),
+            Self::ReplaceRespelled => old.to_uppercase(),
+            Self::Create
+            | Self::CreateUnderKey
+            | Self::CreateByPut
+            | Self::Replace
+            | Self::Patch
+            | Self::PatchMerged
+            | Self::Delete => old.to_owned(),
+        }
+    }
+
+    fn method_and_body(self, user_id: &str, email: &str) -> (Method, Value) {
+        let name = "A canary by another name";
+        let whole = json!({ "name": name, "email": email });
+        match self {
+            Self::Create => (
+                Method::POST,
+                json!({ "userId": user_id, "name": name, "email": email }),
+            ),
+            // Without a `userId`, which would keep a second one away.
+            Self::CreateUnderKey => (Method::POST, whole),
+            Self::CreateByPut | Self::Replace | Self::ReplaceRespelled | Self::ReplaceMoved => {
+                (Method::PUT, whole)
+            }
+            Self::Patch => (Method::PATCH, json!({ "name": name })),
+            Self::PatchMoved => (Method::PATCH, json!({ "email": email })),
+            Self::PatchMerged => (Method::PATCH, json!({ "metadata": { "a": 1 } })),
+            Self::PatchMergedMoved => (
+                Method::PATCH,
+                json!({ "email": email, "metadata": { "a": 1 } }),
+            ),
+            Self::Delete => (Method::DELETE, Value::Null),
+        }
+    }
+
+    fn headers(self, user_id: &str) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        if self == Self::CreateUnderKey {
+            headers.push(("idempotency-key", user_id.to_owned()));
+        }
+        if self == Self::CreateByPut {
+            headers.push(("if-none-match", "*".to_owned()));
+        }
+        headers
+    }
+}
+
+/// Writes the user who is there before the write.
+async fn put_user(service: &Service, by: By, user_id: &str, email: &str) {
+    match by {
+        By::Nobody => {}
+        By::Service => {
+            let user = json!({ "userId": user_id, "name": "A canary", "email": email });
+            let _ = service.post("/users", &user).await.has_status(201);
+        }
+        By::AnotherClient => service.put_item(legacy_user(user_id, email)).await,
+    }
+}
+
+/// A write of a user of its own, ready to be sent.
+struct Request<'a> {
+    service: &'a Service,
+    method: Method,
+    path: String,
+    headers: Vec<(&'a str, String)>,
+    body: Value,
+    /// The address that the user has then.
+    email: String,
+}
+
+impl<'a> Request<'a> {
+    async fn new(service: &'a Service, write: Write, by: By) -> Self {
+        let user_id = some_id();
+        let old = ada()["email"].as_str().unwrap().to_owned();
+        put_user(service, by, &user_id, &old).await;
+        let email = write.email_after(&old);
+        let (method, body) = write.method_and_body(&user_id, &email);
+        let path = match method {
+            Method::POST => "/users".to_owned(),
+            _ => format!("/users/{user_id}"),
+        };
+        Self {
+            service,
+            method,
+            path,
+            headers: write.headers(&user_id),
+            body,
+            email,
+        }
+    }
+
+    async fn send(&self) -> Answer {
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let body = match self.body.is_null() {
+            true => String::new(),
+            false => self.body.to_string(),
+        };
+        self.service
+            .send(self.method.clone(), &self.path, &headers, body)
+            .await
+    }
+}
+
+/// What the request is answered when it is sent again.
+fn status_of_the_repeat(write: Write, was_done: bool) -> u16 {
+    match (write, was_done) {
+        (Write::Create, true) => 409,
+        (Write::CreateByPut, true) => 412,
+        (Write::Create | Write::CreateByPut, false) | (Write::CreateUnderKey, _) => 201,
+        (Write::Delete, true) => 404,
+        (Write::Delete, false) => 204,
+        _ => 200,
+    }
+}
+
+#[tokio::test]
+async fn a_crash_on_either_side_of_any_call_of_any_write_leaves_users_and_claims_consistent() {
+    for shared_emails in [false, true] {
+        let setup = Setup {
+            through: Some(Through::Lambda),
+            shared_emails,
+            ..Setup::default()
+        };
+        let service = setup.start().await;
+        for &(write, by) in WRITES {
+            let calls = calls(by);
+            let at = format!("{write:?} of a user by {by:?}");
+            let undisturbed = Request::new(&service, write, by).await;
+            service.store().take_calls();
+            let answer = undisturbed.send().await;
+            assert!(answer.status.is_success(), "{at}: {answer:?}");
+            assert_eq!(service.store().take_calls(), calls, "{at}");
+            for call in 1..=calls.len() {
+                for side in [Side::Before, Side::After] {
+                    let at = format!("{at}, {side:?} call {call} of {calls:?}");
+                    let was_done = call == calls.len() && side == Side::After;
+                    let request = Request::new(&service, write, by).await;
+                    crash(&request, call.try_into().unwrap(), side, &at).await;
+                    if !shared_emails {
+                        claims_are_those_of_the_users(&service).await;
+                    }
+                    repeat(&request, status_of_the_repeat(write, was_done), &at).await;
+                    if !shared_emails {
+                        claims_are_those_of_the_users(&service).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sends the request, and kills the function on one `side` of the `nth` call that it makes.
+async fn crash(request: &Request<'_>, nth: u32, side: Side, at: &str) {
+    let store = request.service.store();
+    store.hold_call(nth, side);
+    tokio::select! {
+        answer = request.send() => panic!("{at}: {answer:?}"),
+        () = store.holds_call() => {}
+    }
+    request.service.kill_and_restart().await;
+    store.go_on();
+}
+
+/// Sends the request again, as the client does that had no answer.
+async fn repeat(request: &Request<'_>, status: u16, at: &str) {
+    let answer = request.send().await;
+    assert_eq!(answer.status.as_u16(), status, "{at}: {answer:?}");
+    let users = all_users(request.service).await;
+    let users: Vec<_> = users
+        .values()
+        .filter(|user| user["email"] == request.email)
+        .collect();
+    if request.method == Method::DELETE {
+        assert_eq!(users.len(), 0, "{at}");
+        return;
+    }
+    assert_eq!(users.len(), 1, "{at}");
+    if answer.status.is_success() {
+        assert_eq!(answer.json(), *users[0], "{at}");
+    }
+}

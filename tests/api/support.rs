@@ -1,0 +1,31 @@
+//! What the tests share.
+//!
+//! A test starts a [`Service`], by itself or with a [`Setup`]. It sends requests and checks each
+//! [`Answer`]. It changes tables as other clients do (`tables.rs`), and disturbs DynamoDB with the
+//! [`StoreProxy`](store_proxy::StoreProxy).
+
+mod answer;
+pub mod contract;
+pub mod events;
+mod logs;
+pub mod program;
+pub mod runtime_api;
+mod sandboxes;
+mod service;
+mod setup;
+mod store_faults;
+pub mod store_proxy;
+mod tables;
+mod users;
+
+pub use self::{
+    answer::Answer,
+    logs::log_file,
+    service::Service,
+    setup::{Setup, Through},
+    store_faults::{RandomFaults, Rates},
+    users::{
+        CANARY, DIGITS_38, ada, all_users, claims_are_those_of_the_users, if_match,
+        item_of_everything, legacy_user, some_email, some_id, take_state,
+    },
+};
