@@ -479,3 +479,43 @@ async fn a_restored_user_can_be_changed_without_a_move_and_a_lookup_finds_who_ho
         assert_eq!(found.has_status(200).json()["userId"], second);
     }
 }
+
+/// Another client takes the address out of an item, or puts another one into it, or copies the
+/// item. The item still records the claim, and somebody else holds the address by now.
+#[tokio::test]
+async fn an_address_that_the_item_records_and_another_user_holds_is_taken() {
+    let service = Service::start().await;
+    for other_email in [None, Some(some_email())] {
+        let email = some_email();
+        let (user_id, path) = created(&service, &email).await;
+        let mut item = service.item(&user_id).await;
+        item["email"] = match &other_email {
+            Some(other) => json!({ "S": other }),
+            None => json!({ "NULL": true }),
+        };
+        service.put_item(item.clone()).await;
+        release_left_over_claims(&service).await;
+        assert_eq!(service.claims().await, HashMap::new());
+        let state = take_state(&mut service.item(&user_id).await);
+        assert_eq!(state.get("emailKey"), None, "{state}");
+        // The item is as it was before the release, such as after a restore.
+        service.put_item(item).await;
+        let (second, second_path) = created(&service, &email).await;
+        let change = json!({ "email": email });
+        let refused = service.patch(&path, &change).await;
+        let _ = refused.has_problem(409, "email_taken");
+        assert_eq!(service.claims().await, claims([(&email, &second)]));
+        let _ = service.delete(&second_path).await.has_status(204);
+        let _ = service.patch(&path, &change).await.has_status(200);
+        assert_eq!(service.claims().await, claims([(&email, &user_id)]));
+        let _ = service.delete(&path).await.has_status(204);
+    }
+}
+
+async fn release_left_over_claims(service: &Service) {
+    let store = service.user_store();
+    let (claims, _) = store.claims(None).await.unwrap();
+    for claim in store.left_over(claims).await.unwrap() {
+        assert!(store.release_left_over(&claim).await.unwrap());
+    }
+}
