@@ -18,10 +18,7 @@ mod timestamp;
 mod version;
 mod visible;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_dynamo::AttributeValue;
 
@@ -39,21 +36,37 @@ pub use self::{
     version::Version,
 };
 use self::{
-    fields::{EMAIL, Kept, Source},
+    fields::{CREATED_AT, EMAIL, UPDATED_AT, USER_ID, VERSION},
     json::shows,
 };
 
 /// The members of a map attribute.
 pub type Map = HashMap<String, AttributeValue>;
 
-/// The fields that clients write, with their values. Each value has the type of its field.
+/// Fields with their values. Each value has the type of its field.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Profile(BTreeMap<&'static str, AttributeValue>);
+pub struct Fields(BTreeMap<&'static str, AttributeValue>);
 
-impl Profile {
+impl Fields {
     /// The fields that have a value, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &AttributeValue)> {
         self.0.iter().map(|(name, value)| (*name, value))
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(AttributeValue::S(text)) => Some(text),
+            Some(_) | None => None,
+        }
+    }
+
+    fn set_text(&mut self, name: &'static str, text: &impl ToString) {
+        self.0.insert(name, AttributeValue::S(text.to_string()));
+    }
+
+    fn set_version(&mut self, version: Version) {
+        let number = version.get().to_string();
+        self.0.insert(VERSION, AttributeValue::N(number));
     }
 }
 
@@ -76,16 +89,12 @@ impl From<FieldErrors> for Error {
 
 /// A user as it is stored: an item of the table.
 ///
-/// An attribute that the service knows has a typed place. Any other attribute is in `extra`, and
-/// so is a known one whose type or value the service does not expect: other clients write to the
+/// An attribute that the service knows is in `fields`. Any other attribute is in `extra`, and so
+/// is a known one whose type or value the service does not expect: other clients write to the
 /// table, too. So every item can be read, and written back as it was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
-    user_id: String,
-    profile: Profile,
-    version: Option<Version>,
-    created_at: Option<String>,
-    updated_at: Option<String>,
+    fields: Fields,
     state: Option<State>,
     extra: BTreeMap<String, AttributeValue>,
 }
@@ -93,133 +102,89 @@ pub struct User {
 impl User {
     /// A user that `input` describes, at its first version.
     pub fn new(user_id: &UserId, input: UserInput, now: Timestamp) -> Self {
+        let mut fields = input.into_fields();
+        fields.set_text(USER_ID, &user_id.as_str());
+        fields.set_version(Version::FIRST);
+        fields.set_text(CREATED_AT, &now);
+        fields.set_text(UPDATED_AT, &now);
         Self {
-            user_id: user_id.as_str().to_owned(),
-            profile: input.into_profile(),
-            version: Some(Version::FIRST),
-            created_at: Some(now.to_string()),
-            updated_at: Some(now.to_string()),
+            fields,
             state: None,
             extra: BTreeMap::new(),
         }
     }
 
     /// The same user, created before: with the `userId` and the time it got then.
-    pub fn created_as(self, user_id: &str, created_at: &str) -> Self {
-        Self {
-            user_id: user_id.to_owned(),
-            created_at: Some(created_at.to_owned()),
-            updated_at: Some(created_at.to_owned()),
-            ..self
-        }
+    #[must_use]
+    pub fn created_as(mut self, user_id: &str, created_at: &str) -> Self {
+        self.fields.set_text(USER_ID, &user_id);
+        self.fields.set_text(CREATED_AT, &created_at);
+        self.fields.set_text(UPDATED_AT, &created_at);
+        self
     }
 
     /// Reads the attributes of an item.
     pub fn from_attributes(mut attributes: Map) -> Self {
-        let state = match attributes.remove(State::NAME).map(State::read) {
-            Some(Ok(state)) => Some(state),
-            Some(Err(anothers)) => {
-                attributes.insert(State::NAME.to_owned(), anothers);
-                None
-            }
-            None => None,
-        };
         let mut user = Self {
-            user_id: String::new(),
-            profile: Profile::default(),
-            version: None,
-            created_at: None,
-            updated_at: None,
-            state,
-            extra: attributes.into_iter().collect(),
+            fields: Fields::default(),
+            state: None,
+            extra: BTreeMap::new(),
         };
-        for field in &FIELDS {
-            if let Some(value) = user.extra.remove(field.name)
-                && let Some(unexpected) = user.take(field, value)
-            {
-                user.extra.insert(field.name.to_owned(), unexpected);
+        match attributes.remove(State::NAME).map(State::read) {
+            Some(Ok(state)) => user.state = Some(state),
+            Some(Err(anothers)) => {
+                user.extra.insert(State::NAME.to_owned(), anothers);
             }
+            None => {}
+        }
+        for (name, value) in attributes {
+            match Field::named(&name).filter(|field| field.has_type(&value)) {
+                Some(field) => user.fields.0.insert(field.name, value),
+                None => user.extra.insert(name, value),
+            };
         }
         user
     }
 
-    /// Puts `value` into the place of `field`; gives it back if it does not belong there.
-    fn take(&mut self, field: &Field, value: AttributeValue) -> Option<AttributeValue> {
-        match (&field.source, value) {
-            (Source::Service(Kept::UserId), AttributeValue::S(text)) => self.user_id = text,
-            (Source::Service(Kept::Version), AttributeValue::N(number)) => {
-                self.version = Version::parse(&number);
-                return match self.version {
-                    Some(_) => None,
-                    None => Some(AttributeValue::N(number)),
-                };
-            }
-            (Source::Service(Kept::CreatedAt), AttributeValue::S(text)) => {
-                self.created_at = Some(text);
-            }
-            (Source::Service(Kept::UpdatedAt), AttributeValue::S(text)) => {
-                self.updated_at = Some(text);
-            }
-            (Source::Client(_, rule), value) if rule.has_type(&value) => {
-                self.profile.0.insert(field.name, value);
-            }
-            (Source::Service(_) | Source::Client(..), value) => return Some(value),
-        }
-        None
-    }
-
     /// The attributes that answers show: first those that the service knows, in the order of
-    /// the fields, then the others, in the order of their names.
-    pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, AttributeValue>)> {
+    /// [`FIELDS`], then the others, in the order of their names.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
         let known = FIELDS
             .iter()
-            .filter_map(|field| Some((field.name, self.value(field)?)));
+            .filter_map(|field| Some((field.name, self.attribute(field.name)?)));
         let others = self
             .extra
             .iter()
             .filter(|(name, _)| Field::named(name).is_none())
-            .map(|(name, value)| (name.as_str(), Cow::Borrowed(value)));
+            .map(|(name, value)| (name.as_str(), value));
         known.chain(others)
     }
 
     /// The attribute of this name, if answers show one.
-    pub fn attribute(&self, name: &str) -> Option<Cow<'_, AttributeValue>> {
-        match Field::named(name) {
-            Some(field) => self.value(field),
-            None => self.extra.get(name).map(Cow::Borrowed),
-        }
-    }
-
-    fn value(&self, field: &Field) -> Option<Cow<'_, AttributeValue>> {
-        let string = |text: &String| Cow::Owned(AttributeValue::S(text.clone()));
-        let typed = match field.source {
-            Source::Service(Kept::UserId) => Some(string(&self.user_id)),
-            Source::Service(Kept::Version) => self
-                .version
-                .map(|version| Cow::Owned(AttributeValue::N(version.get().to_string()))),
-            Source::Service(Kept::CreatedAt) => self.created_at.as_ref().map(string),
-            Source::Service(Kept::UpdatedAt) => self.updated_at.as_ref().map(string),
-            Source::Client(..) => self.profile.0.get(field.name).map(Cow::Borrowed),
-        };
-        typed.or_else(|| self.extra.get(field.name).map(Cow::Borrowed))
+    pub fn attribute(&self, name: &str) -> Option<&AttributeValue> {
+        self.fields.0.get(name).or_else(|| self.extra.get(name))
     }
 
     /// Whether answers show `sent` as the value of the attribute `name`.
     fn is_shown(&self, name: &str, sent: &AttributeValue) -> bool {
         self.attribute(name)
-            .is_some_and(|stored| shows(&stored, sent))
+            .is_some_and(|stored| shows(stored, sent))
     }
 
     /// Its `userId`.
     pub fn user_id(&self) -> &str {
-        &self.user_id
+        self.fields.text(USER_ID).unwrap_or_default()
     }
 
     /// The key of its email address; `None` if it has none.
     pub fn email_key(&self) -> Option<EmailKey> {
-        match self.profile.0.get(EMAIL) {
-            Some(AttributeValue::S(email)) => EmailKey::of(email),
-            _ => None,
+        self.fields.text(EMAIL).and_then(EmailKey::of)
+    }
+
+    fn version(&self) -> Option<Version> {
+        match self.fields.0.get(VERSION) {
+            Some(AttributeValue::N(number)) => Version::parse(number),
+            Some(_) | None => None,
         }
     }
 
@@ -239,20 +204,19 @@ impl User {
         fields: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,
         now: Timestamp,
     ) -> Self {
+        let version = Version::after(self.version());
         for (name, value) in fields {
             self.extra.remove(name);
             match value {
-                Some(value) => self.profile.0.insert(name, value),
-                None => self.profile.0.remove(name),
+                Some(value) => self.fields.0.insert(name, value),
+                None => self.fields.0.remove(name),
             };
         }
-        self.extra.remove("version");
-        self.extra.remove("updatedAt");
-        Self {
-            version: Some(Version::after(self.version)),
-            updated_at: Some(now.to_string()),
-            ..self
-        }
+        self.extra.remove(VERSION);
+        self.extra.remove(UPDATED_AT);
+        self.fields.set_version(version);
+        self.fields.set_text(UPDATED_AT, &now);
+        self
     }
 
     /// The same user with a fresh revision, which records that it holds the claim on `email_key`.

@@ -45,7 +45,7 @@ impl KeyedCreation {
         input: &UserInput,
     ) -> Self {
         let caller = caller.name();
-        let fields = input.profile().iter();
+        let fields = input.fields().iter();
         let fields: Vec<_> = fields.map(|(name, value)| (name, Json(value))).collect();
         let asked = asked.map(UserId::as_str);
         Self {

@@ -64,9 +64,7 @@ impl Action<'_> {
 
 /// All attributes of the item of a user: those that answers show, and the service's state.
 pub(super) fn item(user: &User) -> impl Iterator<Item = (&str, Attribute)> {
-    let shown = user
-        .attributes()
-        .map(|(name, value)| (name, value.into_owned()));
+    let shown = user.attributes().map(|(name, value)| (name, value.clone()));
     let state = user
         .state()
         .map(|state| (State::NAME, state.to_attribute()));

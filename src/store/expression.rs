@@ -1,9 +1,6 @@
 //! The conditions and updates that a write states to DynamoDB.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::AttributeValue as Attribute;
@@ -88,12 +85,12 @@ impl Expression {
     fn compared<'a>(
         &mut self,
         read: &User,
-        attributes: impl Iterator<Item = (&'a str, Cow<'a, Attribute>)>,
+        attributes: impl Iterator<Item = (&'a str, &'a Attribute)>,
     ) -> String {
         let mut conditions = vec![format!("attribute_exists({})", self.name("userId"))];
         conditions.extend(self.revision(read));
         for (name, value) in attributes {
-            let (name, value) = (self.name(name), self.value(value.into_owned()));
+            let (name, value) = (self.name(name), self.value(value.clone()));
             conditions.push(format!("{name} = {value}"));
         }
         let known = FIELDS.iter().map(|field| field.name);

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use validator::{ValidateEmail, ValidateLength};
 
 use super::{
+    Version,
     field_error::{FieldErrors, Place},
     json::{self, Json},
     visible::is_all_visible,
@@ -32,14 +33,10 @@ pub enum Source {
 /// What the service keeps of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// The partition key.
-    UserId,
-    /// See [`Version`](super::Version).
+    /// A string: an id or a time.
+    Text,
+    /// See [`Version`].
     Version,
-    /// The time of the creation.
-    CreatedAt,
-    /// The time of the last write.
-    UpdatedAt,
 }
 
 /// Whether a user must have a field.
@@ -69,14 +66,14 @@ pub type Check = (fn(&str) -> bool, &'static str);
 
 /// All fields.
 pub static FIELDS: [Field; 8] = [
-    kept("userId", Kept::UserId),
+    kept(USER_ID, Kept::Text),
     written("name", Required, Rule::TrimmedText(NAME)),
     written(EMAIL, Required, Rule::Text(EMAIL_ADDRESS)),
     written("phone", Optional, Rule::Text(PHONE_NUMBER)),
     written("metadata", Optional, Rule::Object),
-    kept("version", Kept::Version),
-    kept("createdAt", Kept::CreatedAt),
-    kept("updatedAt", Kept::UpdatedAt),
+    kept(VERSION, Kept::Version),
+    kept(CREATED_AT, Kept::Text),
+    kept(UPDATED_AT, Kept::Text),
 ];
 
 const fn kept(name: &'static str, kept: Kept) -> Field {
@@ -89,8 +86,12 @@ const fn written(name: &'static str, presence: Presence, rule: Rule) -> Field {
     Field { name, source }
 }
 
-/// The name of the field with the email address.
+// The names of the fields that the code names.
+pub(super) const USER_ID: &str = "userId";
 pub(super) const EMAIL: &str = "email";
+pub(super) const VERSION: &str = "version";
+pub(super) const CREATED_AT: &str = "createdAt";
+pub(super) const UPDATED_AT: &str = "updatedAt";
 
 const NAME: &[Check] = &[
     (
@@ -143,6 +144,20 @@ const MAX_OBJECT_BYTES: usize = 64 * 1024;
 const MAX_OBJECT_DEPTH: usize = 20;
 
 impl Field {
+    /// Whether a stored value has the type of the field. It may break the rule otherwise: other
+    /// clients write items, too.
+    pub(super) fn has_type(&self, stored: &AttributeValue) -> bool {
+        match (&self.source, stored) {
+            (Source::Service(Kept::Version), AttributeValue::N(number)) => {
+                Version::parse(number).is_some()
+            }
+            (Source::Client(_, Rule::Object), AttributeValue::M(_)) => true,
+            (Source::Service(Kept::Text), AttributeValue::S(_)) => true,
+            (Source::Client(_, Rule::Text(_) | Rule::TrimmedText(_)), AttributeValue::S(_)) => true,
+            (Source::Service(_) | Source::Client(..), _) => false,
+        }
+    }
+
     /// The field of this name, if the service knows it.
     pub fn named(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
@@ -158,15 +173,6 @@ impl Field {
 }
 
 impl Rule {
-    /// Whether a stored value has the type of the field. It may break the rule otherwise: other
-    /// clients write items, too.
-    pub(super) fn has_type(&self, stored: &AttributeValue) -> bool {
-        match self {
-            Self::Text(_) | Self::TrimmedText(_) => matches!(stored, AttributeValue::S(_)),
-            Self::Object => matches!(stored, AttributeValue::M(_)),
-        }
-    }
-
     /// Reads the value of the field `name`. Errors go to `errors`; `None` then, if there is no
     /// value at all.
     pub(super) fn read(

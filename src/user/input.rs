@@ -6,8 +6,8 @@ use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 
 use super::{
-    Field, FieldErrors, Place, Presence, Profile, UserId,
-    fields::{self, Rule, Source},
+    Field, FieldErrors, Fields, Place, Presence, UserId,
+    fields::{self as rules, Rule, Source},
     json::{self, Members},
 };
 
@@ -17,7 +17,7 @@ const MAX_STORED_DEPTH: usize = 32;
 
 /// All that a client writes of a user. Every rule holds.
 #[derive(Clone, Debug)]
-pub struct UserInput(Profile);
+pub struct UserInput(Fields);
 
 impl UserInput {
     /// Reads a new user, and the `userId` that it asks for, if any.
@@ -41,7 +41,7 @@ impl UserInput {
     }
 
     pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, FieldErrors> {
-        let mut profile = Profile::default();
+        let mut fields = Fields::default();
         for (name, presence, rule) in Field::of_clients() {
             let value = match (presence, reader.member(name)) {
                 (Presence::Required, None) => {
@@ -54,18 +54,18 @@ impl UserInput {
                     reader.read(name, rule, raw)
                 }
             };
-            profile.0.extend(value.map(|value| (name, value)));
+            fields.0.extend(value.map(|value| (name, value)));
         }
-        reader.finish(Self(profile))
+        reader.finish(Self(fields))
     }
 
     /// The fields and their values.
-    pub fn profile(&self) -> &Profile {
+    pub fn fields(&self) -> &Fields {
         &self.0
     }
 
     /// The fields and their values.
-    pub fn into_profile(self) -> Profile {
+    pub fn into_fields(self) -> Fields {
         self.0
     }
 }
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         parse: impl FnOnce(String) -> Result<UserId, &'static str>,
     ) -> Option<UserId> {
         let raw = self.member("userId").filter(|raw| !is_null(raw))?;
-        let text = fields::string("userId", raw, &mut self.errors)?;
+        let text = rules::string("userId", raw, &mut self.errors)?;
         parse(text)
             .map_err(|message| self.errors.push_field("userId", message))
             .ok()

@@ -1,6 +1,6 @@
 //! What a client changes of a user: a JSON Merge Patch (RFC 7396).
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde_dynamo::AttributeValue;
 
@@ -53,7 +53,7 @@ impl UserPatch {
         for (name, value) in &mut fields {
             if let Some(AttributeValue::M(patch)) = value.take_if(|value| is_map(value)) {
                 let target = stored.attribute(name);
-                let merged = merged(target.map(Cow::into_owned), patch);
+                let merged = merged(target.cloned(), patch);
                 if !is_small(&merged) {
                     let message = "must be at most 64 KiB of JSON, patched";
                     return Err(FieldErrors::of(name, message));

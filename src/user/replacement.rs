@@ -1,7 +1,5 @@
 //! What a `PUT` makes of a user that is there.
 
-use std::borrow::Cow;
-
 use serde_dynamo::AttributeValue;
 
 use super::{
@@ -55,11 +53,11 @@ impl Replacement {
         }
         self.check_read_only(stored)?;
         let fields = Field::of_clients().map(|(name, ..)| {
-            let sent = self.input.profile().0.get(name);
+            let sent = self.input.fields().0.get(name);
             let kept = stored
                 .attribute(name)
                 .filter(|_| sent.is_some_and(|sent| stored.is_shown(name, sent)));
-            (name, kept.map(Cow::into_owned).or(sent.cloned()))
+            (name, kept.or(sent).cloned())
         });
         Ok(fields.collect())
     }
