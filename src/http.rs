@@ -50,8 +50,8 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API of `users` for the callers whom `auth_mode` lets in, whose answers pages of
-    /// `allowed_origins` may read.
+    /// The API of `users`. `auth_mode` says which callers the gateway lets in. Pages of
+    /// `allowed_origins` may read the answers.
     pub fn new(users: UserService, auth_mode: AuthMode, allowed_origins: AllowedOrigins) -> Self {
         Self {
             users,
@@ -62,8 +62,8 @@ impl Api {
         }
     }
 
-    /// The same API, whose contract has one more header field in each operation: one that the
-    /// gateway before it understands.
+    /// The same API with one more header field in the contract of each operation. The gateway
+    /// understands this field.
     #[cfg(feature = "docs")]
     pub fn with_gateway_header(self, gateway_header: HeaderField) -> Self {
         Self {

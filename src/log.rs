@@ -1,4 +1,4 @@
-//! Logs: JSON lines, or text where a person reads along.
+//! Logs: JSON lines, or text for a person.
 
 use std::{io::IsTerminal, panic};
 
@@ -21,7 +21,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Text where the standard error goes to a terminal, else JSON.
+    /// Text if the standard error goes to a terminal, else JSON.
     pub fn of_standard_error() -> Self {
         if std::io::stderr().is_terminal() {
             Self::Text

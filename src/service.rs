@@ -27,12 +27,12 @@ pub struct UserService {
     clock: fn() -> SystemTime,
 }
 
-/// What a caller says of the state of the user that it wants to change or delete.
+/// The condition of a caller for a change or a deletion.
 #[derive(Clone, Copy)]
 pub enum Precondition<'a> {
-    /// Nothing: any state will do.
+    /// There is none.
     None,
-    /// That this holds. It is asked of the user that was read, in each round of a write.
+    /// This must hold for the user that was read. Each round of a write checks it.
     Holds(&'a (dyn Fn(&User) -> bool + Sync)),
 }
 

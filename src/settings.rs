@@ -86,7 +86,7 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
     /// `ALLOWED_ORIGINS`, and by default every origin of this machine, for front ends in
-    /// development. Where the DynamoDB is elsewhere, the default is none: a page that happens to
+    /// development. If the DynamoDB is elsewhere, the default is none: a page that happens to
     /// be open must not reach those users.
     pub allowed_origins: AllowedOrigins,
     /// The endpoint of DynamoDB; `None` is the embedded DynamoDB.
@@ -96,7 +96,7 @@ pub struct LocalSettings {
 impl LocalSettings {
     /// Reads the configuration from the environment, in which `variable` looks up a name, and
     /// checks that the options name a table of its own for each of `tables`. An empty variable
-    /// counts as none, except for `ALLOWED_ORIGINS`, where it allows no origin.
+    /// counts as none. An empty `ALLOWED_ORIGINS` allows no origin.
     ///
     /// # Errors
     /// Everything that is wrong with it.

@@ -1,9 +1,9 @@
 //! The tables: every call of DynamoDB.
 //!
-//! Users are written in one way: read, decide, commit. A pure function decides what the user that
-//! was read becomes. One transaction makes it so, with the claim on its address and the
-//! idempotency record, if the user is still as it was read. If not, it is read and decided again
-//! after a pause, until the request's deadline.
+//! Users are written in one way: read, decide, commit. A pure function makes the new user from the
+//! one that was read. One transaction writes the new user, the claim on its address, and the
+//! idempotency record. Its condition is that the stored user has not changed. If the user has
+//! changed, the store reads and decides again after a pause, until the deadline of the request.
 //!
 //! A transaction goes out under a token. If its answer is lost, it is sent again unchanged, and
 //! DynamoDB does it once, however often it comes
@@ -55,12 +55,12 @@ use crate::user::{User, UserId};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
-/// So many that an operation is repeated until its time is up.
+/// Enough to repeat an operation until its timeout.
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The time limit of a request whose runtime sets none: as long as API Gateway waits
+/// The time limit of a request if the runtime sets none. API Gateway waits as long
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
@@ -78,10 +78,10 @@ pub struct Tables {
 /// Which writes a read sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// Perhaps not the last ones. It costs half.
+    /// It may miss the last ones. It costs half.
     #[default]
     Eventual,
-    /// Every write that was answered before.
+    /// It sees every write that was answered before.
     Strong,
 }
 

@@ -1,7 +1,8 @@
 //! A user: its fields and their rules, and what a write makes of it. Nothing here does I/O.
 //!
-//! A [`User`] is what is stored, whoever stored it. [`UserInput`], [`Replacement`] and
-//! [`UserPatch`] are what a client writes: each value in them keeps its rule.
+//! A [`User`] is a stored item. Other clients can write items, too, so its values can break the
+//! rules. [`UserInput`], [`Replacement`] and [`UserPatch`] are what a client of this service
+//! writes. Their values keep the rules.
 
 mod change;
 mod email;
@@ -89,9 +90,9 @@ impl From<FieldErrors> for Error {
 
 /// A user as it is stored: an item of the table.
 ///
-/// An attribute that the service knows is in `fields`. Any other attribute is in `extra`, and so
-/// is a known one whose type or value the service does not expect: other clients write to the
-/// table, too. So every item can be read, and written back as it was.
+/// `fields` has the attributes that the service knows. `extra` has all others. It also has a known
+/// attribute with an unexpected type or value, because other clients write to the table. So every
+/// item can be read, and written back unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
     fields: Fields,
@@ -114,7 +115,7 @@ impl User {
         }
     }
 
-    /// The same user, created before: with the `userId` and the time it got then.
+    /// The same user with the `userId` and the time of an earlier creation.
     #[must_use]
     pub fn created_as(mut self, user_id: &str, created_at: &str) -> Self {
         self.fields.set_text(USER_ID, &user_id);
@@ -193,7 +194,7 @@ impl User {
         self.state.as_ref()
     }
 
-    /// The key of the email address whose claim the user holds, as its item records it.
+    /// The email address on which the user holds a claim, according to its item.
     pub fn held_claim(&self) -> Option<EmailKey> {
         self.state.as_ref()?.email_key()
     }
@@ -219,9 +220,10 @@ impl User {
         self
     }
 
-    /// The same user with a fresh revision, which records that it holds the claim on `email_key`.
+    /// The same user with a new revision. Its state records the claim on `email_key`, or no claim.
     ///
-    /// Another client's attribute of the same name stays as it is. Such a user has no state.
+    /// If another client wrote the attribute `_userService`, the user stays unchanged. It has no
+    /// state.
     #[must_use]
     pub fn revised(self, email_key: Option<&EmailKey>) -> Self {
         if self.extra.contains_key(State::NAME) {

@@ -116,7 +116,7 @@ async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Re
     }
 }
 
-/// Claims for a user, unless it has a claim, and its item says so.
+/// Claims the address of a user, unless the user has a claim and its item records it.
 async fn claim(
     store: &UserStore,
     user: &User,

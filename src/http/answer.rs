@@ -1,4 +1,4 @@
-//! Answers, of whatever they say.
+//! Answers: users, header fields, and what all answers have.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,

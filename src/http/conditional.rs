@@ -21,8 +21,7 @@ use crate::{service::Precondition, user::User};
 const ENTITY_TAG_BYTES: usize = 16;
 
 /// Names a representation of a user: a strong validator (RFC 9110 section 8.8.1). It is
-/// the SHA-256 of the body, cut to 128 bits, in base64url: equal tags mean equal bodies,
-/// whoever wrote the item.
+/// the SHA-256 of the body, cut to 128 bits, in base64url. Equal tags mean equal bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityTag(String);
 
@@ -57,7 +56,7 @@ impl IfMatch {
     /// Reads the header.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`] where it is no list of entity-tags.
+    /// [`Error::InvalidHeader`] if it is no list of entity-tags.
     pub fn read(headers: &HeaderMap) -> Result<Self, Error> {
         Ok(match EntityTags::read(headers, &IF_MATCH, "If-Match")? {
             None | Some(EntityTags::Any) => Self::Any,
@@ -101,7 +100,7 @@ impl IfNoneMatch {
     /// Reads the header.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`] where it is no list of entity-tags.
+    /// [`Error::InvalidHeader`] if it is no list of entity-tags.
     pub fn read(headers: &HeaderMap) -> Result<Self, Error> {
         Ok(
             match EntityTags::read(headers, &IF_NONE_MATCH, "If-None-Match")? {

@@ -21,7 +21,7 @@ pub enum AllowedOrigins {
     Any,
     /// Pages of this machine: `http` and `https`, a loopback host, any port.
     Loopback,
-    /// Those whose origin is one of these.
+    /// Pages of these origins.
     These(Vec<HeaderValue>),
 }
 
@@ -104,7 +104,7 @@ fn is_of_loopback(origin: &HeaderValue) -> bool {
 }
 
 /// An origin as browsers send it: in lower case, without the scheme's own port
-/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>). `None` where it is not one.
+/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>). `None` if it is no origin.
 pub fn serialized(origin: &str) -> Option<HeaderValue> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;

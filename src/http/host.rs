@@ -11,7 +11,7 @@ pub fn is_loopback(host: &str) -> bool {
         || name.ends_with(".localhost")
 }
 
-/// The address that `host`, of a URL, is; `None` where it is a name.
+/// The IP address in `host`, the host of a URL. `None` if it is a name.
 pub fn address(host: &str) -> Option<IpAddr> {
     let bare = host
         .strip_prefix('[')

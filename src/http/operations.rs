@@ -28,7 +28,7 @@ pub struct Operation {
 
 pub(super) type Answering<'a> = BoxFuture<'a, Result<Response, Error>>;
 
-/// What does it.
+/// The function that does it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Handler {
     /// For no particular user.

@@ -1,5 +1,4 @@
-//! A request: the facts that the gateway tells, read once. An operation reads from here what they
-//! mean.
+//! A request, as the gateway describes it.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +15,7 @@ pub const MAX_TARGET_BYTES: usize = 8192;
 /// What is left of the time until the deadline to make the answer and send it.
 const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 
-/// A request, whatever gateway it came through.
+/// A request, independent of the gateway.
 #[derive(Debug)]
 pub struct Request {
     /// The gateway's name for it, to find it again in the logs.

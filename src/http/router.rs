@@ -97,8 +97,8 @@ fn templates() -> impl Iterator<Item = (&'static str, Option<&'static str>, &'st
     })
 }
 
-/// What `path` has in place of the parameter of `template`, if it has one and the rest is the
-/// same.
+/// The segment of `path` at the place of the parameter of `template`. The outer `None` means that
+/// the path does not match.
 fn captured<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
     let mut captured = None;
     let mut segments = path.split('/');
@@ -125,7 +125,7 @@ pub enum Route {
     Document(Document),
 }
 
-/// The user that an operation is about, with what does the operation.
+/// The user that an operation is about, and the handler of the operation.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// No particular one.
@@ -145,7 +145,7 @@ impl Target {
         }
     }
 
-    /// Does the operation, for a caller who may.
+    /// Does the operation. The caller must be allowed to do it.
     pub(super) fn answer(self, call: Call<'_>) -> Answering<'_> {
         match self {
             Self::Users(answer) => answer(call),

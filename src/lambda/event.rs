@@ -162,7 +162,7 @@ impl Event {
         self.version.is_some() && !is_function_url
     }
 
-    /// What the event tells of the place of the request, whose path is `path`.
+    /// What the event says about the place of a request with this `path`.
     pub(super) fn place<'a>(&'a self, path: &'a str) -> Place<'a> {
         let context = &self.request_context;
         Place {

@@ -87,7 +87,7 @@ pub fn invoke(
 /// Serves `listener` until `stop` resolves, then lets running requests end.
 ///
 /// `invoke` is the function behind the gateway. It takes an event, and returns the proxy response.
-/// Where it fails, or returns something else, the client gets 502.
+/// If it fails, or returns something else, the client gets 502.
 ///
 /// # Errors
 /// Those of the listener.

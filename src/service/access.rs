@@ -28,11 +28,11 @@ impl AuthMode {
         }
     }
 
-    /// The caller with these credentials, if it may do what `rule` is for: to the user `target`,
-    /// or to no particular one.
+    /// The caller with these credentials, if `rule` allows the operation on the user `target`, or
+    /// on no particular user.
     ///
-    /// A caller that the gateway has let in counts in every mode: a changed mode reaches the
-    /// gateway and the function at different times.
+    /// The mode does not matter for a caller that the gateway has let in: a changed mode reaches
+    /// the gateway and the function at different times.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], [`Error::Denied`], and [`Error::Hidden`] for another user.
@@ -55,7 +55,7 @@ impl AuthMode {
     }
 }
 
-/// What a caller proves who it is by.
+/// How a caller proves its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// An AWS signature.
@@ -198,8 +198,8 @@ impl Caller {
         })
     }
 
-    /// Checks that it may do what `rule` is for, to the user `target`. Without a target, to
-    /// itself.
+    /// Checks that `rule` allows the operation on the user `target`. Without a target, a user acts
+    /// on itself.
     fn may(&self, rule: &Rule, target: Option<&UserId>) -> Result<(), Error> {
         let verdict = match self {
             // Only a caller of an operation that needs no credentials is anyone.

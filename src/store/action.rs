@@ -9,7 +9,7 @@ use serde_dynamo::{AttributeValue as Attribute, Item};
 use super::{IdempotencyRecord, Tables, expression::Expression, number, string};
 use crate::user::{EmailKey, State, User};
 
-/// Which attributes of the stored user must still be as they were read.
+/// Which attributes of the stored user must be unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     /// The revision, and the attributes that the service knows. Other clients may write other
@@ -24,11 +24,11 @@ pub enum Compared {
 pub(super) enum Action<'a> {
     /// Stores a new user, if its `userId` is free.
     PutUser(&'a User),
-    /// Makes the second user of the first, if that is as it was read.
+    /// Changes the first user into the second, if the stored user has not changed.
     UpdateUser(&'a User, &'a User, Compared),
-    /// Deletes the user, if it is as it was read.
+    /// Deletes the user, if it has not changed.
     DeleteUser(&'a User),
-    /// Checks that the user is as it was read, or that there is none with this `userId`.
+    /// Checks that the user has not changed, or that no user has this `userId`.
     CheckUser(&'a str, Option<&'a User>),
     /// Stores an idempotency record, if its key is free or has expired.
     PutRecord(&'a IdempotencyRecord),
@@ -42,7 +42,7 @@ pub(super) enum Action<'a> {
 const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
 
 impl Action<'_> {
-    /// The same action for DynamoDB. It asks for the item that a failed condition met.
+    /// The same action for DynamoDB.
     pub(super) fn transact_write_item(&self, tables: &Tables) -> TransactWriteItem {
         let item = TransactWriteItem::builder();
         match self {

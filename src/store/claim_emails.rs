@@ -156,7 +156,7 @@ impl UserStore {
         Ok((claims.iter().filter_map(Claim::read).collect(), next))
     }
 
-    /// Those of at most 100 `claims` whose user is gone or has another address.
+    /// The claims, of at most 100, whose user is gone or has another address.
     ///
     /// # Errors
     /// DynamoDB did not answer.
@@ -178,7 +178,7 @@ impl UserStore {
         Ok(claims.into_iter().filter(is_left_over).collect())
     }
 
-    /// Releases a claim whose user is gone or has another address, and tells whether it was one.
+    /// Releases a claim if its user is gone or has another address. Returns whether it did.
     ///
     /// # Errors
     /// DynamoDB did not answer.

@@ -43,7 +43,7 @@ impl UserStore {
                 Some(user) if user.email_key().as_ref() == Some(email) => {
                     return Ok(Found::User(Box::new(user)));
                 }
-                // Nobody has released the claim of a user who is gone or has another address.
+                // The claim is left over: its user is gone or has another address.
                 Some(_) | None if seen.as_ref() == Some(&owner) => return Ok(Found::Nobody),
                 // The claim has moved between the two calls.
                 Some(_) | None => seen = Some(owner),

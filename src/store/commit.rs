@@ -1,5 +1,5 @@
-//! The one way to write users: what was read, what is to be, and one transaction of all that
-//! differs.
+//! The one way to write users: one transaction, derived from the user that was read and the user
+//! that is wanted.
 
 use serde_dynamo::Item;
 
@@ -16,42 +16,42 @@ use crate::user::{EmailKey, User};
 pub(super) struct Write<'a> {
     /// The user that was read; `None` if there is none.
     pub(super) before: Option<&'a User>,
-    /// The user as it is to be; `None` if it is to be deleted.
+    /// The user that is wanted. `None` deletes the user.
     pub(super) after: Option<&'a User>,
-    /// What must still be as it was read.
+    /// Which attributes must be unchanged.
     pub(super) compared: Compared,
     /// The record of the request that creates the user.
     pub(super) record: Option<&'a IdempotencyRecord>,
-    /// How far the item is right about the claim that it records.
+    /// Whether the user holds the claim that its item records.
     pub(super) recorded_claim: RecordedClaim,
 }
 
-/// Whether the user holds the claim that its item records. The tables can differ after one of
-/// them was restored.
+/// Whether the user holds the claim that its item records. It may not, for example after one of
+/// the tables was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordedClaim {
-    /// It does, or nobody does.
+    /// The user holds it, or nobody does.
     Own,
-    /// Another user holds the claim, so it is not released.
+    /// Another user holds it. It is not released.
     Anothers,
-    /// Perhaps not, so the claim is made again.
+    /// Unknown. The claim is made again.
     Unknown,
 }
 
 /// Why a write was not made. Nothing of it is stored.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
-    /// The user is not as it was read, or another writer is at work on it.
+    /// The user has changed, or another transaction on it is under way.
     Overtaken,
-    /// Another user holds the claim on the address that the user leaves.
+    /// Another user holds the claim that should be released.
     ClaimIsAnothers,
-    /// It cannot be made.
+    /// A repeat would not help.
     Final(WriteError),
 }
 
 impl Refusal {
-    /// The same refusal, after attempts of the write of which one may still follow. What is taken
-    /// may be free when that one reaches DynamoDB, so the outcome is not known.
+    /// The same refusal, unless an earlier attempt may still reach DynamoDB. What is taken now may
+    /// be free then, and DynamoDB would do that attempt. So the outcome is unknown.
     fn after(self, has_attempt_to_follow: bool) -> Self {
         match self {
             Self::Final(WriteError::Taken { .. }) if has_attempt_to_follow => {
@@ -70,9 +70,9 @@ impl From<Error> for Refusal {
 }
 
 impl UserStore {
-    /// Makes `write`, with the claim on the user's address and the idempotency record, or
-    /// nothing. Puts a fresh revision into the item. Sets `has_attempt_to_follow` if an attempt has
-    /// timed out: it may still reach DynamoDB.
+    /// Writes the user, the claim on its address and the idempotency record, or nothing. Puts a new
+    /// revision into the item. Sets `has_attempt_to_follow` if an attempt has timed out: it may
+    /// still reach DynamoDB.
     ///
     /// # Errors
     /// Why nothing was written.
@@ -107,8 +107,8 @@ impl UserStore {
     }
 }
 
-/// The key of the address whose claim the user may hold: the one that its item records, and for a
-/// legacy user, whose item records nothing, the one of its address.
+/// The address on which the user may hold a claim. The item records it. The item of a legacy user
+/// records nothing, so it is the address of the user.
 fn claim_to_release(user: &User) -> Option<EmailKey> {
     match user.state() {
         Some(_) => user.held_claim(),
@@ -155,7 +155,7 @@ fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
     })
 }
 
-/// What the failed conditions of `actions` mean. `found` has the items that they met.
+/// What the failed conditions of `actions` mean. `found` has the items that made them fail.
 fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool) -> Refusal {
     let (mut user_id, mut email, mut left) = (false, false, false);
     for (action, found) in actions.iter().zip(found) {

@@ -58,9 +58,9 @@ impl Expression {
         format!("attribute_not_exists({})", self.name(attribute))
     }
 
-    /// The user is as it was `read`: its revision, and each attribute that the service knows.
-    /// Another client may have written other attributes since. For a legacy user: as
-    /// [`Expression::unchanged`].
+    /// The revision, and each attribute that the service knows, are as they were `read`. Another
+    /// client may have written other attributes. A legacy user has no revision, so this compares
+    /// as much as [`Expression::unchanged`].
     pub(super) fn known_unchanged(&mut self, read: &User) -> String {
         match read.state() {
             Some(_) => {
@@ -73,15 +73,15 @@ impl Expression {
         }
     }
 
-    /// The user is as it was `read`, whoever writes to the table: its revision, and each
-    /// attribute (of more than 100, those that the service knows and the first of the others).
-    /// An attribute that the service does not know and another client adds is not noticed.
+    /// The revision and all attributes are as they were `read`, up to 100. The attributes that the
+    /// service knows come first. This does not detect an unknown attribute that another client
+    /// adds.
     pub(super) fn unchanged(&mut self, read: &User) -> String {
         self.compared(read, read.attributes().take(MAX_COMPARED))
     }
 
-    /// The user has the same revision, these attributes, and none that the service knows and the
-    /// user did not have.
+    /// The user has the same revision and these attributes. Known attributes that the user did not
+    /// have are still absent.
     fn compared<'a>(
         &mut self,
         read: &User,
@@ -112,8 +112,8 @@ impl Expression {
         Some(format!("{state}.{name} = {}", self.value(revision)))
     }
 
-    /// Makes `after` of `before`. It sets and removes what differs, and nothing else, so that
-    /// what other clients write beside it stays.
+    /// Changes `before` into `after`. It sets and removes only what differs, so that attributes
+    /// which other clients write at the same time stay.
     pub(super) fn update(&mut self, before: &User, after: &User) -> String {
         let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
             (item(before).collect(), item(after).collect());

@@ -1,4 +1,4 @@
-//! The pauses of a write that is made again.
+//! The pauses of a write under contention.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ const LONGEST_PAUSE_IN_ROUNDS: u32 = 16;
 /// The bounds of the longest pause.
 const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_millis(160), Duration::from_secs(2));
 
-/// The pauses of one write, one after each round that met another writer. Each is random, so that
-/// the same writers do not meet again
+/// The pauses of one write: one after each round that another writer has disturbed. Each pause is
+/// random, so that the same writers do not meet again
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 ///
 /// The first is at most two rounds long. This bound doubles each time, up to 16 rounds, which

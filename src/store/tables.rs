@@ -233,7 +233,7 @@ where
 /// The error of DynamoDB for an operation that it does not have.
 const UNKNOWN_OPERATION: &str = "UnknownOperationException";
 
-/// `what`, and why: DynamoDB's own words where it has said some.
+/// `what`, and why: the message of DynamoDB if there is one.
 fn reason<E>(what: &str, error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -52,8 +52,8 @@ const CONFLICTS: [&str; 2] = [
 ];
 
 impl UserStore {
-    /// Does all `actions` or none, in one transaction under one token. If an attempt got no
-    /// answer, a conflict may be with that attempt: the same transaction is sent again then,
+    /// Does all `actions` or none, in one transaction with one token. After an attempt without an
+    /// answer, a conflict can be with that attempt. Then this sends the same transaction again,
     /// until its outcome is known or the deadline is near.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ fn by_reasons(reasons: &[CancellationReason], may_follow: bool) -> Cancelled {
     let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
     let codes: Vec<&str> = codes.collect();
     let all_are = |names: &[&str]| codes.iter().all(|code| names.contains(code));
-    // Beside a conflict, the item that a condition met may be about to change.
+    // If there is a conflict too, the item that made a condition fail may be about to change.
     if all_are(&["None", CONDITION_FAILED]) && !all_are(&["None"]) {
         let found = |reason: &CancellationReason| {
             (reason.code() == Some(CONDITION_FAILED))

@@ -37,9 +37,9 @@ impl UserStore {
         }
     }
 
-    /// Writes what `decide` makes of the stored user, and returns it. `decide` gets `None` if
-    /// there is no such user; it returns `None` to delete the user. It decides again when another
-    /// writer was quicker, until the deadline.
+    /// Reads a user, makes a new one with `decide`, and writes and returns it. `decide` gets `None`
+    /// if there is no such user. It returns `None` to delete the user. If another writer changes
+    /// the user in between, this reads and decides again, until the deadline.
     ///
     /// # Errors
     /// Those of `decide`, and [`WriteError`]; everything is as it was then.
@@ -53,7 +53,7 @@ impl UserStore {
             .await
     }
 
-    /// The same, for an item that may be wrong about the claim that it records.
+    /// The same, if the item may record a claim that the user does not hold.
     pub(super) async fn change_with<E: From<WriteError>>(
         &self,
         user_id: &UserId,

@@ -1,4 +1,4 @@
-//! What a write makes of a user that is there.
+//! Changes of a stored user.
 
 use super::{Error, Replacement, Timestamp, User, UserPatch};
 

@@ -173,8 +173,8 @@ impl Field {
 }
 
 impl Rule {
-    /// Reads the value of the field `name`. Errors go to `errors`; `None` then, if there is no
-    /// value at all.
+    /// Reads the value of the field `name`, and adds errors to `errors`. `None` if it has another
+    /// type.
     pub(super) fn read(
         &self,
         name: &str,

@@ -12,8 +12,8 @@ pub const MAX_KEY_BYTES: usize = 2048;
 pub struct UserId(String);
 
 impl UserId {
-    /// The `userId` of a user that may be there. Other clients may have stored it, so this
-    /// takes more than [`UserId::for_creation`].
+    /// The `userId` of a user to look up. Another client may have stored the user, so this accepts
+    /// more than [`UserId::for_creation`].
     ///
     /// # Errors
     /// What to change, as a phrase that follows the name of the field.

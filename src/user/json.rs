@@ -139,7 +139,7 @@ pub fn string(raw: &RawValue) -> Result<String, String> {
 }
 
 /// Turns JSON into the attribute value that holds it exactly, at most `depth` containers deep.
-/// Errors go to `errors`; the value is of no use then.
+/// Adds errors to `errors`. After an error, the value means nothing.
 pub fn attribute_value(
     raw: &RawValue,
     place: Place<'_>,
@@ -196,8 +196,8 @@ fn map(text: &str, place: Place<'_>, depth: usize, errors: &mut FieldErrors) -> 
     AttributeValue::M(map.collect())
 }
 
-/// Whether the JSON value `sent`, as [`attribute_value`] reads it, is what [`Json`] shows of
-/// `stored`: numbers by their value, and sets without order.
+/// Whether [`Json`] shows `stored` as the value `sent`, which [`attribute_value`] has read. Numbers
+/// are compared by value, and sets without order.
 pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
     use AttributeValue::{B, Bool, Bs, L, M, N, Ns, Null, S, Ss};
     match stored {
@@ -234,7 +234,7 @@ enum Element {
 }
 
 impl Element {
-    /// The element that `value` is; none where no set holds such a value.
+    /// The element for `value`. `None` if a set cannot hold such a value.
     fn of(value: &AttributeValue) -> Option<Self> {
         match value {
             AttributeValue::S(text) => Some(Self::Text(text.clone())),

@@ -1,4 +1,4 @@
-//! What a `PUT` makes of a user that is there.
+//! The replacement of a user (`PUT`).
 
 use serde_dynamo::AttributeValue;
 

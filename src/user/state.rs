@@ -12,14 +12,14 @@ use super::{EmailKey, Map};
 #[derive(Clone, Debug, PartialEq)]
 pub struct State(Map);
 
-/// The key of the email address whose claim the user holds.
+/// The email address on which the user holds a claim.
 const EMAIL_KEY: &str = "emailKey";
 
 impl State {
     /// The attribute in which it is stored.
     pub const NAME: &str = "_userService";
-    /// A random value that each write puts into the item. An item with the same revision has the
-    /// same attributes, except for those that other clients have written since.
+    /// A random value. Each write puts a new one into the item. If the revision is the same, only
+    /// other clients can have changed the item.
     pub const REVISION: &str = "revision";
 
     /// The state after the first write of an item.
@@ -57,7 +57,7 @@ impl State {
         self
     }
 
-    /// The key of the email address whose claim the user holds, if it holds one.
+    /// The email address on which the user holds a claim.
     pub fn email_key(&self) -> Option<EmailKey> {
         match self.0.get(EMAIL_KEY) {
             Some(AttributeValue::S(key)) => EmailKey::stored(key),
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// The same state, which records that the user holds the claim on `key`, or none.
+    /// The same state with the claim on `key`, or without a claim.
     pub(super) fn holding(mut self, key: Option<&EmailKey>) -> Self {
         match key {
             Some(key) => {

@@ -13,7 +13,7 @@ use icu_properties::{
 enum Effect {
     /// It shows.
     Shows,
-    /// It shows as space, or is a control character, for which there is a rule of its own.
+    /// It shows as space, or it is a control character. Another rule covers control characters.
     Space,
     /// It chooses a form of the character before it: Japanese names need these, and emoji.
     Selects,
@@ -45,9 +45,9 @@ impl Effect {
 /// Unicode's Default_Ignorable_Code_Point
 /// (<https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point>).
 ///
-/// A variation selector may follow a character that shows and is no ASCII letter. A joiner may
+/// A variation selector may follow a visible character that is not an ASCII letter. A joiner may
 /// stand where scripts need it (RFC 5892 appendix A): after a virama, and after a letter that
-/// joins the next one, such as those of Arabic. Between emoji it makes one of two.
+/// joins the next letter, as in Arabic. Between two emoji, a joiner makes one emoji of them.
 pub(super) fn is_all_visible(text: &str) -> bool {
     let joining = CodePointMapData::<JoiningType>::new();
     let mut before = None;

@@ -44,7 +44,7 @@ pub enum FileError {
     Engine(#[from] DynoxideError),
 }
 
-/// Opens the database in `file`. Makes the file where it is not there, and lets nobody but its
+/// Opens the database in `file`. Makes the file if it does not exist, and lets nobody but its
 /// owner read and write it and what is beside it.
 ///
 /// # Errors
@@ -107,7 +107,7 @@ fn create(path: &str) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Lets nobody but its owner read and write a file, where there is one.
+/// Lets only its owner read and write a file, if the file exists.
 fn keep_private(file: &Path) {
     #[cfg(unix)]
     if file.is_file() {

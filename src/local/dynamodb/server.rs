@@ -95,7 +95,7 @@ fn is_of_a_browser(head: &Parts) -> bool {
         || !http::is_for(head, is_loopback)
 }
 
-/// Calls an operation; `None` where there is none of this name.
+/// Calls an operation. `None` if there is no operation of this name.
 fn call(database: &Database, operation: &str, body: &str) -> Option<Result<String, DynoxideError>> {
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {

@@ -111,7 +111,7 @@ fn header_fields(headers: &HeaderMap) -> impl Iterator<Item = (String, String)> 
     })
 }
 
-/// The last value of each name, and all of them; null where there is no name.
+/// The last value of each name, and all values of each name. Both are null if there is no name.
 fn single_and_multi(fields: impl Iterator<Item = (String, String)>) -> (Value, Value) {
     let mut every = BTreeMap::<String, Vec<String>>::new();
     for (name, value) in fields {
