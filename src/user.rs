@@ -90,8 +90,8 @@ impl From<FieldErrors> for Error {
 
 /// A user as it is stored: an item of the table.
 ///
-/// `fields` has the attributes that the service knows. `extra` has all others. It also has a known
-/// attribute with an unexpected type or value, because other clients write to the table. So every
+/// `fields` has the attributes that the service knows. `extra` has all others. A known attribute
+/// with an unexpected type or value is in `extra`, too: other clients write to the table. So every
 /// item can be read, and written back unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
@@ -199,7 +199,7 @@ impl User {
         self.state.as_ref()?.email_key()
     }
 
-    /// The same user after a write of `fields`: each has this value, or none.
+    /// The same user after a write. Each of `fields` gets its value, or is removed if it has none.
     fn changed(
         mut self,
         fields: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,

@@ -1,7 +1,7 @@
 //! Who may do what.
 //!
 //! The gateway has checked the signature or the token of a request, and says who the caller is.
-//! Nothing that a client sends itself counts.
+//! What a client says about its own identity is ignored.
 
 use super::Error;
 use crate::user::UserId;
@@ -202,7 +202,7 @@ impl Caller {
     /// on itself.
     fn may(&self, rule: &Rule, target: Option<&UserId>) -> Result<(), Error> {
         let verdict = match self {
-            // Only a caller of an operation that needs no credentials is anyone.
+            // A caller is `Anyone` only if the operation needs no credentials.
             Self::Anyone | Self::Service(_) => rule.service,
             Self::User { scopes, .. } if !scopes.contains(&rule.scope) => {
                 return Err(Error::Denied(Denial::Scope(rule.scope)));
@@ -253,8 +253,8 @@ impl Caller {
         }
     }
 
-    /// The ARN of the role of a service, for the log. Not that of an IAM user or a federated
-    /// user: its name can be that of a person.
+    /// The ARN of the role of a service, for the log. IAM users and federated users are left out,
+    /// because their ARN can contain a person's name.
     pub fn role_arn(&self) -> Option<&str> {
         match self {
             Self::Service(arn) if arn.contains(":assumed-role/") => Some(arn),

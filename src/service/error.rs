@@ -40,7 +40,7 @@ pub enum Error {
     /// Fields break their rules.
     #[error("fields break their rules")]
     Invalid(FieldErrors),
-    /// A lookup by an email address finds nobody where users may share one.
+    /// Users cannot be looked up by email address if they may share one.
     #[error("users may share an email address")]
     EmailsAreShared,
     /// DynamoDB did not do it.

@@ -50,7 +50,7 @@ impl KeyedCreation {
         let asked = asked.map(UserId::as_str);
         Self {
             key: hash(&(&caller, &key.0)),
-            // With the key in it, which is random, the hash tells nothing of the body.
+            // The hash includes the random key, so it reveals nothing about the body.
             fingerprint: hash(&(&caller, &key.0, asked, fields)),
         }
     }
@@ -61,8 +61,8 @@ impl KeyedCreation {
         IdempotencyRecord::new(key, fingerprint, user.user_id(), now)
     }
 
-    /// The user as the creation of `record` left it, if that was the same creation. `user` is
-    /// what this one would create.
+    /// The user as the creation of `record` stored it, if it was the same creation. `user` is what
+    /// this one would create.
     pub(super) fn repeated(&self, user: User, record: &IdempotencyRecord) -> Option<User> {
         (record.fingerprint == self.fingerprint)
             .then(|| user.created_as(&record.user_id, &record.created_at))

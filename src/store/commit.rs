@@ -166,7 +166,7 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
             }
             Action::PutUser(new) => {
                 user_id = true;
-                // The claim is its own, so the claim's condition does not tell.
+                // The stored user may hold this very claim, so the claim's condition does not tell.
                 let stored = user(found.into_inner());
                 email |= keeps_claims
                     && new.email_key().is_some()

@@ -59,8 +59,8 @@ impl Expression {
     }
 
     /// The revision, and each attribute that the service knows, are as they were `read`. Another
-    /// client may have written other attributes. A legacy user has no revision, so this compares
-    /// as much as [`Expression::unchanged`].
+    /// client may have written other attributes. A legacy user has no revision. For such a user,
+    /// this is [`Expression::unchanged`].
     pub(super) fn known_unchanged(&mut self, read: &User) -> String {
         match read.state() {
             Some(_) => {

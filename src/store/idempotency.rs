@@ -15,8 +15,8 @@ use crate::user::Timestamp;
 /// For how many seconds a key is remembered: two days, so that a retry after one day finds it.
 pub const LIFETIME: u64 = 2 * 24 * 60 * 60;
 
-/// An item of the table of idempotency keys. It holds what the answer cannot be made from again
-/// without it, and hashes of the rest: nothing of a user but the `userId`.
+/// An item of the table of idempotency keys. It holds only what is needed to make the same answer
+/// again, and hashes of the rest. The only user data in it is the `userId`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdempotencyRecord {

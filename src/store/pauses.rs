@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{Error, REQUEST_TIMEOUT, UserStore};
 
-/// The longest pause, in rounds. With a smaller number, writers meet again while DynamoDB is
-/// busy. With a larger one, a writer that met others falls behind new ones.
+/// The longest pause, in rounds. With a smaller number, writers meet again while DynamoDB is busy.
+/// With a larger number, a writer waits so long that newer writers overtake it.
 const LONGEST_PAUSE_IN_ROUNDS: u32 = 16;
 /// The bounds of the longest pause.
 const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_millis(160), Duration::from_secs(2));
@@ -16,9 +16,9 @@ const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_millis(160), Duratio
 /// random, so that the same writers do not meet again
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 ///
-/// The first is at most two rounds long. This bound doubles each time, up to 16 rounds, which
-/// count as 160 ms at least and 2 s at most. A round includes DynamoDB's time, so pauses are
-/// longer when DynamoDB is busy. (A crate for backoff knows fixed times only.)
+/// The first is at most two rounds long. This bound doubles with each pause, up to 16 rounds. The
+/// longest pause is at least 160 ms and at most 2 s. A round includes DynamoDB's time, so pauses
+/// are longer when DynamoDB is busy. (A crate for backoff knows fixed times only.)
 pub(super) struct Pauses {
     deadline: Instant,
     round_began: Instant,

@@ -14,8 +14,8 @@ use aws_sdk_dynamodb::{
 use super::{UserStore, WriteError, call::chain, string, user};
 
 impl UserStore {
-    /// Makes those of the [`Tables`](super::Tables) that are not there: keys are strings, on
-    /// demand. Waits until they can be used, and tells whether that of users was made.
+    /// Creates the missing [`Tables`](super::Tables), with string keys and on-demand capacity.
+    /// Waits until they can be used. Returns whether it created the table of users.
     ///
     /// # Errors
     /// Why not, as a sentence.
@@ -212,8 +212,8 @@ impl UserStore {
     }
 }
 
-/// Whether DynamoDB has an operation, by its answer, which may be an error: the table may
-/// not be there yet.
+/// Checks by its answer that DynamoDB has an operation. Most errors mean that it has: the table may
+/// not exist yet.
 fn has<T, E>(operation: &str, answer: Result<T, SdkError<E>>) -> Result<(), String>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -23,8 +23,8 @@ pub(super) enum Cancelled {
         /// For each action: `None` if its condition held, else the stored item (empty if there
         /// is none, or if the action does not ask for it).
         found: Vec<Option<Item>>,
-        /// Whether an attempt has timed out before. It may still reach DynamoDB, when the
-        /// conditions hold: a refused transaction does not use up its token.
+        /// Whether an attempt has timed out before. It may still arrive, and succeed if the
+        /// conditions hold by then: a refused transaction does not use up its token.
         may_follow: bool,
     },
     /// Another writer is at work on one of the items, or DynamoDB is too busy.
@@ -36,7 +36,7 @@ pub(super) enum Cancelled {
 /// The reason of an action whose condition did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
-/// The reasons of a cancellation after which the transaction may be done.
+/// The cancellation reasons after which the same transaction may still succeed.
 const TRANSIENT: [&str; 5] = [
     CONDITION_FAILED,
     "None",
@@ -45,16 +45,16 @@ const TRANSIENT: [&str; 5] = [
     "TransactionConflict",
 ];
 
-/// Errors that say that a transaction on one of the items, or this one, is under way.
+/// Errors that mean that this transaction, or another one on the same items, is in progress.
 const CONFLICTS: [&str; 2] = [
     "TransactionConflictException",
     "TransactionInProgressException",
 ];
 
 impl UserStore {
-    /// Does all `actions` or none, in one transaction with one token. After an attempt without an
-    /// answer, a conflict can be with that attempt. Then this sends the same transaction again,
-    /// until its outcome is known or the deadline is near.
+    /// Does all `actions` or none, in one transaction with one token. If an earlier attempt got no
+    /// answer, that attempt may be the cause of a conflict. Then this sends the same transaction
+    /// again, until its outcome is known or the deadline is near.
     ///
     /// # Errors
     /// [`Cancelled`]. Nothing is stored then, except after [`Error::Unavailable`], when the

@@ -15,8 +15,8 @@ impl Change {
     /// The user that this change makes of `stored` at the time `now`.
     ///
     /// # Errors
-    /// [`Error::OtherVersion`], and [`Error::Invalid`] if it changes what a client may not, or if
-    /// the user would break a rule after it.
+    /// [`Error::OtherVersion`]. [`Error::Invalid`] if it changes something that clients may not
+    /// change, or if the changed user would break a rule.
     pub fn apply(&self, stored: &User, now: Timestamp) -> Result<User, Error> {
         match self {
             Self::Replacement(replacement) => {

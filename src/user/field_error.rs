@@ -80,7 +80,7 @@ impl FieldErrors {
         self.push(Place::Member(&Place::Body, name), message);
     }
 
-    /// Whether no further error is kept.
+    /// Whether the list is full. Further errors are dropped.
     pub fn is_full(&self) -> bool {
         self.0.len() >= MAX_FIELD_ERRORS
     }

@@ -86,7 +86,7 @@ const fn written(name: &'static str, presence: Presence, rule: Rule) -> Field {
     Field { name, source }
 }
 
-// The names of the fields that the code names.
+// The names of the fields that the code uses directly.
 pub(super) const USER_ID: &str = "userId";
 pub(super) const EMAIL: &str = "email";
 pub(super) const VERSION: &str = "version";
@@ -117,7 +117,7 @@ const EMAIL_ADDRESS: &[Check] = &[
         |email| email.validate_email(),
         "must be an email address, such as ada@example.com",
     ),
-    // The check before lets any character stand before a domain in brackets: `a@\n[127.0.0.1]`.
+    // The previous check allows any character before a domain in brackets: `a@\n[127.0.0.1]`.
     (
         |email| !email.contains(|c: char| c.is_control() || c.is_whitespace()),
         "must not hold spaces or control characters",

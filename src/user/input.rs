@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    /// Takes no `userId` but the one that is `addressed`.
+    /// Adds an error if there is another `userId` than the one that is `addressed`.
     pub(super) fn addressed(&mut self, addressed: &UserId) {
         self.user_id(|text| {
             (text == addressed.as_str())
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
     /// `value`, once every member has been read.
     ///
     /// # Errors
-    /// All that was found wrong: names that are given twice or that no user has, too.
+    /// All that is wrong, with repeated names and names that are not fields of a user.
     pub(super) fn finish<T>(mut self, value: T) -> Result<T, FieldErrors> {
         let (names, repeated) = self.members.names();
         for name in repeated {

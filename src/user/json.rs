@@ -33,7 +33,7 @@ impl<T: Borrow<AttributeValue>> Serialize for Json<T> {
             AttributeValue::Ss(set) => serializer.collect_seq(sorted(set)),
             AttributeValue::Ns(set) => {
                 let mut numbers = sorted(set);
-                // Those that f64 cannot tell apart stay in the order of their texts.
+                // Numbers that are equal as `f64` stay sorted by their text.
                 let value = |number: &str| number.parse().unwrap_or(f64::NAN);
                 numbers.sort_by(|a, b| value(a).total_cmp(&value(b)));
                 serializer.collect_seq(numbers.into_iter().map(|n| JsonNumber(n)))

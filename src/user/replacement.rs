@@ -38,8 +38,8 @@ impl Replacement {
         })
     }
 
-    /// The values of all fields that clients write. A value that was sent as it is shown stays as
-    /// it is stored, such as a set.
+    /// The values of all fields that clients write. If a client sends a value back as answers show
+    /// it, the stored value stays. For example, a set stays a set, although answers show an array.
     ///
     /// # Errors
     /// [`Error::OtherVersion`], and [`Error::Invalid`] if it changes what a client may not.

@@ -30,7 +30,7 @@ impl State {
     /// Reads the attribute of this name.
     ///
     /// # Errors
-    /// The attribute, if it is another client's: no map with a `revision`.
+    /// The attribute, if it is not a map with a `revision`. Another client wrote it then.
     pub(super) fn read(attribute: AttributeValue) -> Result<Self, AttributeValue> {
         let is_own =
             matches!(&attribute, AttributeValue::M(map) if map.contains_key(Self::REVISION));
