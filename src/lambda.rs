@@ -120,8 +120,8 @@ impl Function {
     }
 }
 
-/// A proxy response that REST and HTTP APIs both read. It has one value of each header field: no
-/// answer has two.
+/// A proxy response that REST and HTTP APIs both read. It has one value for each header field,
+/// because no answer repeats a field.
 fn proxy_response(response: Response) -> ApiGatewayProxyResponse {
     let (parts, body) = response.into_parts();
     let mut proxy_response = ApiGatewayProxyResponse::default();

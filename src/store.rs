@@ -182,7 +182,7 @@ impl UserStore {
             .client
             .scan()
             .table_name(&self.tables.users)
-            // One more than asked for tells whether this page is the last.
+            // One user more than asked for: if it comes back, this page is not the last.
             .limit(i32::from(limit.get()) + 1)
             .set_exclusive_start_key(start)
             .consistent_read(consistency.is_strong())

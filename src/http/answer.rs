@@ -42,7 +42,7 @@ pub(super) fn user(user: &User) -> Response {
 pub(super) fn created(new: &User, request: &Request) -> Response {
     let users = users_path(request);
     let location = match new.user_id() {
-        // As a segment of a path these two would be resolved away.
+        // Clients resolve these two as segments of a path, so they need the query.
         dots @ ("." | "..") => format!("{users}?userId={dots}"),
         user_id => format!("{users}/{user_id}"),
     };
@@ -94,8 +94,8 @@ pub(super) fn finish(
 ) -> Response {
     add_common_fields(response.headers_mut(), &request.headers, origins);
     if request.method == Method::HEAD.as_str() {
-        // RFC 9110 section 9.3.2: the header fields of a GET. A 304 has no length: it would be
-        // that of the 200.
+        // RFC 9110 section 9.3.2: the header fields of a GET. A 304 has no length, because it would
+        // have to be the length of the 200.
         if response.status() != StatusCode::NOT_MODIFIED {
             let length = response.body().len().into();
             response.headers_mut().insert(CONTENT_LENGTH, length);
@@ -105,7 +105,7 @@ pub(super) fn finish(
     response
 }
 
-/// Adds the header fields that every answer has, to a request with the fields `request`.
+/// Adds the header fields that every answer has. `request` has those of the request.
 pub fn add_common_fields(answer: &mut HeaderMap, request: &HeaderMap, origins: &AllowedOrigins) {
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -9,9 +9,9 @@ impl BasePath {
     /// Reads segments with slashes between or around them. No segment is no base path.
     ///
     /// # Errors
-    /// What to change, as a phrase that follows the name of the setting: it is `users`. The path
-    /// `/users/users` would be the user `users` to the gateway, which authorises the call, and the
-    /// list of users to the service.
+    /// What to change, as a phrase that follows the name of the setting. `users` is refused. With
+    /// this base path, the gateway would authorise `/users/users` as the user named `users`, and
+    /// the service would answer it as the list of users.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let path = absolute_path(text);
         if path == "/users" {

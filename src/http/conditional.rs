@@ -76,7 +76,7 @@ impl IfMatch {
         }
     }
 
-    /// The precondition of a write, for which `holds` is [`IfMatch::holds`].
+    /// The precondition of a write. `holds` calls [`IfMatch::holds`].
     pub fn precondition<'a>(&self, holds: &'a (dyn Fn(&User) -> bool + Sync)) -> Precondition<'a> {
         match self {
             Self::Any => Precondition::None,
@@ -85,7 +85,8 @@ impl IfMatch {
     }
 }
 
-/// Which representations of a user the client has already, or does not want to exist.
+/// `If-None-Match`: in a read, the representations that the client has already; in a write, those
+/// that must not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfNoneMatch {
     /// There is no header.

@@ -122,6 +122,6 @@ pub fn serialized(origin: &str) -> Option<HeaderValue> {
 
 /// What a page may send: what the service reads, what signs a request, and what traces it.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Amz-Date, X-Amz-Security-Token, X-Api-Key, X-Request-Id";
-/// What a page may read beside what any page may.
+/// The header fields that a page may read, in addition to those that any page may read.
 const RESPONSE_HEADERS: &str =
     "Accept-Patch, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";

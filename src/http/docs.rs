@@ -42,13 +42,14 @@ pub struct HeaderField {
     pub pattern: &'static str,
 }
 
-/// Only what this service serves itself, and the small pictures in its style sheet.
+/// The content security policy of the page. It may load only what this service serves, and the
+/// small pictures in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The contract without what is for API Gateway alone: it is the gateway, too,
-/// that asks who calls.
+/// The contract without the parts for API Gateway. The security schemes are among them, because the
+/// gateway authenticates.
 static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     let document = serde_saphyr::from_str(include_str!("../../openapi.yaml"));
     let mut document = document.expect("the tests read this very document");
@@ -137,7 +138,7 @@ fn contract(request: &Request, gateway_header: Option<&HeaderField>) -> Value {
     contract
 }
 
-/// Adds `header` to the parameters of a path, which are those of each of its operations.
+/// Adds `header` to the parameters of a path. They apply to each operation of the path.
 fn add_header(path_item: &mut Value, header: &HeaderField) {
     let parameter = json!({
         "name": header.name,
@@ -151,7 +152,7 @@ fn add_header(path_item: &mut Value, header: &HeaderField) {
     }
 }
 
-/// Removes what names the callers, and the paths that only the gateway answers.
+/// Removes the security schemes and requirements, and the paths that only the gateway answers.
 fn remove_security(document: &mut Value) {
     if let Some(components) = document["components"].as_object_mut() {
         components.remove("securitySchemes");

@@ -41,7 +41,7 @@ pub enum Error {
     /// The resource has no such method; carries those it has.
     #[error("the path has no such method")]
     MethodNotAllowed(Vec<Method>),
-    /// A user to be created by `If-None-Match: *` exists.
+    /// The request creates a user with `If-None-Match: *`, and the user exists already.
     #[error("the user exists")]
     ExistsAlready,
     /// The body is over [`MAX_BODY_BYTES`].
@@ -93,7 +93,7 @@ pub(super) struct Description {
     pub(super) cause: Option<String>,
 }
 
-/// An error that is told by these three alone.
+/// An error with only a status, a code and a sentence.
 fn tell(
     status: StatusCode,
     code: &'static str,
@@ -244,7 +244,8 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
     }
 }
 
-/// What to send, and how to say so in `WWW-Authenticate` (RFC 9110 section 11.6.1).
+/// The credentials that the caller has to send, as a sentence and as the challenge in
+/// `WWW-Authenticate` (RFC 9110 section 11.6.1).
 fn unauthenticated(proof: Proof) -> Description {
     let (challenge, message) = match proof {
         Proof::Signature => (

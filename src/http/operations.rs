@@ -18,8 +18,8 @@ use crate::{
 pub struct Operation {
     /// Its method. `HEAD` is `GET`.
     pub method: Method,
-    /// Its path templates with their ids in `openapi.yaml`. A template may end in `?` and the
-    /// query parameter that tells it from others.
+    /// Its path templates, each with its operation id in `openapi.yaml`. If operations share a
+    /// path, the template ends in `?` and the query parameter that selects this one.
     pub at: &'static [(&'static str, &'static str)],
     /// Who may do it.
     pub rule: Rule,

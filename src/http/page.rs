@@ -18,8 +18,8 @@ use crate::{
 /// The first byte of a cursor. It says how the rest is read, so that this can change.
 const CURSOR_FORMAT: u8 = 1;
 
-/// The length of the users in one page, in bytes: the 6 MB (6,291,556 bytes) of a response that
-/// Lambda lets out, less room for the header fields and the cursor.
+/// The most bytes that the users in one page may take. Lambda limits a response to 6 MB (6,291,556
+/// bytes). This leaves room for the header fields and the cursor.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_PAGE_BYTES: usize = 6_000_000;
 
@@ -104,8 +104,8 @@ pub(super) fn answer(
     response
 }
 
-/// The length of `json`, with a comma after it, in a proxy response. That is JSON itself, and the
-/// body a string in it: each `"` and `\` has a `\` before it.
+/// The length of `json`, with a comma after it, in a proxy response. A proxy response is JSON and
+/// holds the body as a string, so each `"` and `\` in it is escaped.
 fn carried_bytes(json: &str) -> usize {
     let escaped = json.bytes().filter(|byte| b"\"\\".contains(byte));
     json.len() + escaped.count() + 1

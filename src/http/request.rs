@@ -12,7 +12,7 @@ use crate::{service::Credentials, user::FieldErrors};
 
 /// The length of path and query. It has room for the longest `userId`, percent-encoded.
 pub const MAX_TARGET_BYTES: usize = 8192;
-/// What is left of the time until the deadline to make the answer and send it.
+/// The time that is kept back before the deadline to make the answer and send it.
 const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 
 /// A request, independent of the gateway.
@@ -101,8 +101,8 @@ impl Query {
         value.map_err(|message| invalid_parameter(name, message))
     }
 
-    /// Refuses every parameter that is not one of the `known` ones of an operation, and names the
-    /// nearest of these.
+    /// Refuses every parameter that is not `known` to the operation. The error suggests the known
+    /// parameter with the most similar name.
     ///
     /// Names that begin with `X-Amz-` pass: they are the signature of a URL
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).

@@ -184,8 +184,8 @@ impl Route {
     }
 }
 
-/// Reads the user that the operation is about from the path, in which `segment` stands for the
-/// `userId`, or from the query.
+/// Reads which user the operation is about: from `segment`, the `userId` in the path, or from the
+/// query.
 fn target(
     operation: &'static Operation,
     segment: Option<&str>,
@@ -214,8 +214,8 @@ fn target(
     }
 }
 
-/// The operation of `method` and `template` whose query parameter is in the query, or that has
-/// none.
+/// The operation of `method` and `template`: the one whose query parameter is in the query, or else
+/// the one without a query parameter.
 fn select(
     method: &Method,
     template: &str,
@@ -242,8 +242,8 @@ fn select(
     }
 }
 
-/// Decodes once and strictly (RFC 3986 section 2.1). What is not an encoding is an error. The
-/// crate percent-encoding leaves it as it is.
+/// Decodes once and strictly (RFC 3986 section 2.1). An invalid encoding is an error here. The
+/// crate percent-encoding leaves it unchanged.
 fn percent_decode(segment: &str) -> Result<String, &'static str> {
     let is_encoded = segment.split('%').skip(1).all(|after| {
         let digits = after.as_bytes().get(..2);

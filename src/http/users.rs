@@ -35,7 +35,8 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     request.query.refuse_unknown(&PARAMETERS)?;
     let (limit, start) = page::parameters(&request.query)?;
     let limit = limit.unwrap_or_default();
-    // A list has no entity-tag. The conditions change nothing, and a mistake in one is told.
+    // A list has no entity-tag. So conditions have no effect on a list, but a malformed one is an
+    // error.
     IfMatch::read(&request.headers)?;
     IfNoneMatch::read(&request.headers)?;
     let consistency = consistency(request)?;
@@ -55,7 +56,8 @@ pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Er
 /// `GET` of one user.
 pub(super) async fn get(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
     let Call { request, users, .. } = call;
-    // `GET /users?userId=` has these parameters, too. They change nothing, and a mistake is told.
+    // `GET /users?userId=` has these parameters, too. They have no effect, but an invalid value is
+    // an error.
     page::parameters(&request.query)?;
     let consistency = consistency(request)?;
     read(request, users.get(&user_id, consistency)).await

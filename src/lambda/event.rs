@@ -121,7 +121,7 @@ fn object<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
 }
 
 impl Event {
-    /// Reads an event. Any JSON is one, with what it lacks left out.
+    /// Reads an event. Any JSON value is accepted. Fields that it lacks stay empty.
     pub(super) fn read(payload: Value) -> Self {
         object(payload).unwrap_or_default()
     }
