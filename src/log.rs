@@ -1,4 +1,4 @@
-//! Logs: JSON lines, or text for a person.
+//! Logs: JSON lines for machines, or text for people.
 
 use std::{io::IsTerminal, panic};
 
@@ -11,17 +11,17 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// How a line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object.
     Json,
-    /// Text, with colours.
+    /// Colored text.
     Text,
 }
 
 impl Format {
-    /// Text if the standard error goes to a terminal, else JSON.
+    /// Text if standard error is a terminal, else JSON.
     pub fn of_standard_error() -> Self {
         if std::io::stderr().is_terminal() {
             Self::Text
@@ -31,13 +31,13 @@ impl Format {
     }
 }
 
-/// Starts logging to the standard error.
+/// Starts logging to standard error.
 ///
-/// `filter` has the syntax of `RUST_LOG`; `None` is `info`. See [`subscriber`].
+/// `filter` has the syntax of `RUST_LOG`. `None` means `info`. See [`subscriber`].
 pub fn init(format: Format, filter: Option<&str>) {
     subscriber(format, filter, std::io::stderr).init();
     panic::set_hook(Box::new(|panic| {
-        // Without its message, which may quote what a client sent.
+        // The message is not logged, because it may quote data from a request.
         let location = panic
             .location()
             .map(ToString::to_string)
@@ -46,10 +46,10 @@ pub fn init(format: Format, filter: Option<&str>) {
     }));
 }
 
-/// What writes lines to `writer`, at the levels that `filter` sets for this crate.
+/// A subscriber that writes log lines to `writer`. `filter` sets the levels for this crate.
 ///
-/// Other crates log whole requests and items at their lower levels. No filter
-/// lets these through: theirs are warnings and errors only.
+/// At lower levels, other crates log whole requests and items. So other crates only log warnings
+/// and errors, whatever `filter` says.
 pub fn subscriber<W>(format: Format, filter: Option<&str>, writer: W) -> impl SubscriberInitExt
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -61,12 +61,13 @@ where
         let most = if target.starts_with(env!("CARGO_CRATE_NAME")) {
             Level::TRACE
         } else if target.starts_with("lambda_runtime::layers") {
-            return false; // it repeats what has been logged here
+            return false; // this target repeats lines that the service logs itself
         } else if ["dynoxide", "aws_config"]
             .iter()
             .any(|name| target.starts_with(name))
         {
-            // They warn of each condition that fails, and of each place without credentials.
+            // These crates log a warning for each failed condition, and for each source without
+            // credentials.
             Level::ERROR
         } else {
             Level::WARN

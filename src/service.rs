@@ -1,7 +1,7 @@
-//! What can be done with users, and who may.
+//! The operations on users, and who may call them.
 //!
-//! Nothing here knows HTTP: a face, such as the JSON API in [`http`](crate::http), turns requests
-//! into these operations and their errors into answers.
+//! This module does not depend on HTTP. An interface, such as the JSON API in
+//! [`http`](crate::http), converts requests to these operations, and results to responses.
 
 mod access;
 mod error;
@@ -27,12 +27,13 @@ pub struct UserService {
     clock: fn() -> SystemTime,
 }
 
-/// The condition of a caller for a change or a deletion.
+/// The precondition of a caller for a change or a deletion.
 #[derive(Clone, Copy)]
 pub enum Precondition<'a> {
-    /// There is none.
+    /// There is no precondition.
     None,
-    /// This must hold for the user that was read. Each round of a write checks it.
+    /// The function must return `true` for the user that was read. The check is repeated each time
+    /// a write reads the user again.
     Holds(&'a (dyn Fn(&User) -> bool + Sync)),
 }
 
@@ -47,12 +48,13 @@ impl Precondition<'_> {
 }
 
 impl UserService {
-    /// The operations on the users in `store`, at the time that `clock` tells.
+    /// The operations on the users in `store`. `clock` gives the current time.
     pub fn new(store: UserStore, clock: fn() -> SystemTime) -> Self {
         Self { store, clock }
     }
 
-    /// The same for one request, which must end after `time_left`, or 29 s if that is not known.
+    /// The same operations, for one request. The request must end within `time_left`, or within
+    /// 29 s if `time_left` is `None`.
     pub fn for_request(&self, time_left: Option<Duration>) -> Self {
         Self {
             store: self.store.for_request(time_left),
@@ -60,12 +62,12 @@ impl UserService {
         }
     }
 
-    /// The time.
+    /// The current time.
     pub fn now(&self) -> SystemTime {
         (self.clock)()
     }
 
-    /// How many requests to DynamoDB there were for this request.
+    /// The number of requests to DynamoDB for this request, including retries.
     pub fn store_calls(&self) -> u32 {
         self.store.calls()
     }
@@ -83,7 +85,7 @@ impl UserService {
         Ok(self.store.list(limit, start, consistency).await?)
     }
 
-    /// A user.
+    /// The user with this `userId`.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
@@ -104,12 +106,13 @@ impl UserService {
         }
     }
 
-    /// Creates a user, with the `userId` that is `asked` for, or a random one. A creation that
-    /// comes again under its `key` returns the user as it was created the first time.
+    /// Creates a user with the `userId` that the caller `asked` for. Without a
+    /// `userId`, a user who is not an admin creates itself, and other callers get a random
+    /// `userId`. A retry with the same `key` returns the user as the first creation stored it.
     ///
     /// # Errors
-    /// [`Error::UserExists`], [`Error::EmailTaken`], [`Error::KeyReused`], [`Error::Denied`] for
-    /// another `userId` than the caller may create, [`Error::Store`].
+    /// [`Error::UserExists`], [`Error::EmailTaken`], [`Error::KeyReused`], [`Error::Denied`]
+    /// if the caller may not create a user with this `userId`, [`Error::Store`].
     pub async fn create(
         &self,
         caller: &Caller,
@@ -130,7 +133,8 @@ impl UserService {
         }
     }
 
-    /// Applies `change` to a user, and returns it. Attributes that the service does not know stay.
+    /// Applies `change` to a user, and returns the changed user. Attributes that the service does
+    /// not know stay unchanged.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Invalid`],

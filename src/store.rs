@@ -1,12 +1,12 @@
-//! The tables: every call of DynamoDB.
+//! Access to the tables. All calls to DynamoDB are in this module.
 //!
-//! Users are written in one way: read, decide, commit. A pure function makes the new user from the
-//! one that was read. One transaction writes the new user, the claim on its address, and the
+//! Every write has three steps: read, decide, commit. A pure function makes the new user from the
+//! user that was read. One transaction writes the new user, the claim on its address, and the
 //! idempotency record. Its condition is that the stored user has not changed. If the user has
 //! changed, the store reads and decides again after a pause, until the deadline of the request.
 //!
-//! A transaction goes out under a token. If its answer is lost, it is sent again unchanged, and
-//! DynamoDB does it once, however often it comes
+//! Each transaction has a client request token. If the response is lost, the store sends the same
+//! transaction again. DynamoDB executes requests with the same token only once
 //! (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>).
 
 mod action;
@@ -55,12 +55,12 @@ use crate::user::{User, UserId};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
-/// Enough to repeat an operation until its timeout.
+/// Enough attempts to retry an operation until its timeout.
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The time limit of a request if the runtime sets none. API Gateway waits as long
+/// The time limit of a request if the runtime sets no limit. API Gateway has the same limit
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
@@ -75,13 +75,13 @@ pub struct Tables {
     pub idempotency_keys: String,
 }
 
-/// Which writes a read sees.
+/// The read consistency of DynamoDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// It may miss the last ones. It costs half.
+    /// An eventually consistent read. It may miss recent writes, and uses half the read capacity.
     #[default]
     Eventual,
-    /// It sees every write that was answered before.
+    /// A strongly consistent read. It reflects all earlier successful writes.
     Strong,
 }
 
@@ -91,7 +91,7 @@ impl Consistency {
     }
 }
 
-/// The tables in a DynamoDB.
+/// The tables, and the client that accesses them.
 #[derive(Clone, Debug)]
 pub struct UserStore {
     client: Client,
@@ -101,10 +101,11 @@ pub struct UserStore {
 }
 
 impl UserStore {
-    /// The `tables` in the DynamoDB that `config` names, over its HTTP client ([`http_client`]).
+    /// The `tables` in the DynamoDB of `config`. Uses the HTTP client of `config` (see
+    /// [`http_client`]).
     ///
     /// Sets the timeouts (connect 1 s, attempt 1 s, operation 4 s) and the standard retries with
-    /// backoffs up to half a second. A call that DynamoDB does not answer fails after 4 s.
+    /// backoffs up to half a second. If DynamoDB does not respond, a call fails after 4 s.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -127,8 +128,8 @@ impl UserStore {
         }
     }
 
-    /// The same tables for one request. Its calls are counted from here, and all of them together
-    /// last for `time_left`, or 29 s if that is not known.
+    /// The same tables, for one request. The count of calls starts at 0. All calls of the request
+    /// together take at most `time_left`, or 29 s if `time_left` is `None`.
     pub fn for_request(&self, time_left: Option<Duration>) -> Self {
         let time = time_left.unwrap_or(REQUEST_TIMEOUT);
         Self {
@@ -138,7 +139,7 @@ impl UserStore {
         }
     }
 
-    /// How many requests this store has sent to DynamoDB, repeats included.
+    /// The number of requests that this store has sent to DynamoDB, including retries.
     pub fn calls(&self) -> u32 {
         self.calls.load(Relaxed)
     }
@@ -146,7 +147,7 @@ impl UserStore {
     /// The user with this `userId`, if there is one.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn get(
         &self,
         user_id: &UserId,
@@ -165,12 +166,12 @@ impl UserStore {
         Ok(output.item.map(user))
     }
 
-    /// One page of users: those after `start`, or the first.
+    /// One page of users: the users after `start`, or the first users if `start` is `None`.
     ///
-    /// A page holds fewer than `limit` users if DynamoDB's 1 MB for one scan is full before.
+    /// A page has fewer than `limit` users if the scan reaches DynamoDB's limit of 1 MB first.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn list(
         &self,
         limit: Limit,
@@ -182,7 +183,7 @@ impl UserStore {
             .client
             .scan()
             .table_name(&self.tables.users)
-            // One user more than asked for: if it comes back, this page is not the last.
+            // One extra user tells whether this page is the last page.
             .limit(i32::from(limit.get()) + 1)
             .set_exclusive_start_key(start)
             .consistent_read(consistency.is_strong())
@@ -202,8 +203,8 @@ impl UserStore {
     }
 }
 
-/// The HTTP client for an [`SdkConfig`]: HTTP/1.1 and HTTP/2, TLS by rustls and ring. It trusts
-/// the roots of the system, and reads them when it is made.
+/// The HTTP client for an [`SdkConfig`]: HTTP/1.1 and HTTP/2, and TLS with rustls and ring. The
+/// client trusts the root certificates of the system, and reads them when it is built.
 pub fn http_client() -> SharedHttpClient {
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     aws_smithy_http_client::Builder::new()
@@ -211,7 +212,7 @@ pub fn http_client() -> SharedHttpClient {
         .build_https()
 }
 
-/// The user that an item holds.
+/// The user in an item.
 fn user<T>(item: HashMap<String, T>) -> User
 where
     Item: From<HashMap<String, T>>,

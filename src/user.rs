@@ -1,8 +1,8 @@
-//! A user: its fields and their rules, and what a write makes of it. Nothing here does I/O.
+//! A user: its fields, their rules, and the changes that a write makes. Nothing here does I/O.
 //!
 //! A [`User`] is a stored item. Other clients can write items, too, so its values can break the
-//! rules. [`UserInput`], [`Replacement`] and [`UserPatch`] are what a client of this service
-//! writes. Their values keep the rules.
+//! rules. A client of this service writes a [`UserInput`], a [`Replacement`] or a [`UserPatch`].
+//! Their values keep the rules.
 
 mod change;
 mod email;
@@ -71,13 +71,13 @@ impl Fields {
     }
 }
 
-/// Why a change cannot be made of a user.
+/// Why a change cannot be applied to a user.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Fields break their rules, or may not be changed.
+    /// Some fields break their rules, or are read-only.
     #[error("fields break their rules")]
     Invalid(FieldErrors),
-    /// The `version` that the change names is not that of the user.
+    /// The `version` in the change differs from the `version` of the user.
     #[error("the user has another version")]
     OtherVersion,
 }
@@ -88,11 +88,11 @@ impl From<FieldErrors> for Error {
     }
 }
 
-/// A user as it is stored: an item of the table.
+/// A stored user: an item of the table.
 ///
-/// `fields` has the attributes that the service knows. `extra` has all others. A known attribute
-/// with an unexpected type or value is in `extra`, too: other clients write to the table. So every
-/// item can be read, and written back unchanged.
+/// `fields` has the attributes that the service knows, and `extra` has all other attributes. Other
+/// clients write to the table, so a known attribute can have an unexpected type or value. Such an
+/// attribute is in `extra`, too. So the service can read every item and write it back unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
     fields: Fields,
@@ -101,7 +101,7 @@ pub struct User {
 }
 
 impl User {
-    /// A user that `input` describes, at its first version.
+    /// A new user with the fields of `input`, at the first version.
     pub fn new(user_id: &UserId, input: UserInput, now: Timestamp) -> Self {
         let mut fields = input.into_fields();
         fields.set_text(USER_ID, &user_id.as_str());
@@ -115,7 +115,7 @@ impl User {
         }
     }
 
-    /// The same user with the `userId` and the time of an earlier creation.
+    /// The same user, with the `userId` and the time of an earlier creation.
     #[must_use]
     pub fn created_as(mut self, user_id: &str, created_at: &str) -> Self {
         self.fields.set_text(USER_ID, &user_id);
@@ -147,8 +147,8 @@ impl User {
         user
     }
 
-    /// The attributes that answers show: first those that the service knows, in the order of
-    /// [`FIELDS`], then the others, in the order of their names.
+    /// The attributes that responses show. The attributes that the service knows come first, in the
+    /// order of [`FIELDS`]. All others follow, in the order of their names.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
         let known = FIELDS
             .iter()
@@ -161,23 +161,23 @@ impl User {
         known.chain(others)
     }
 
-    /// The attribute of this name, if answers show one.
+    /// The attribute with this name, if responses show it.
     pub fn attribute(&self, name: &str) -> Option<&AttributeValue> {
         self.fields.0.get(name).or_else(|| self.extra.get(name))
     }
 
-    /// Whether answers show `sent` as the value of the attribute `name`.
+    /// Whether `sent` is the value that responses show for the attribute `name`.
     fn is_shown(&self, name: &str, sent: &AttributeValue) -> bool {
         self.attribute(name)
             .is_some_and(|stored| shows(stored, sent))
     }
 
-    /// Its `userId`.
+    /// The `userId` of the user.
     pub fn user_id(&self) -> &str {
         self.fields.text(USER_ID).unwrap_or_default()
     }
 
-    /// The key of its email address; `None` if it has none.
+    /// The key of the user's email address. `None` if the user has no address.
     pub fn email_key(&self) -> Option<EmailKey> {
         self.fields.text(EMAIL).and_then(EmailKey::of)
     }
@@ -189,7 +189,7 @@ impl User {
         }
     }
 
-    /// The service's own state; `None` for a legacy user, which the service has not written yet.
+    /// The service's own state. `None` for a legacy user: the service has not written it yet.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
     }
@@ -199,7 +199,7 @@ impl User {
         self.state.as_ref()?.email_key()
     }
 
-    /// The same user after a write. Each of `fields` gets its value, or is removed if it has none.
+    /// The same user after a write of `fields`. `None` removes a field.
     fn changed(
         mut self,
         fields: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,
@@ -222,8 +222,8 @@ impl User {
 
     /// The same user with a new revision. Its state records the claim on `email_key`, or no claim.
     ///
-    /// If another client wrote the attribute `_userService`, the user stays unchanged. It has no
-    /// state.
+    /// If another client wrote the attribute `_userService`, the user stays unchanged. Such
+    /// a user has no state.
     #[must_use]
     pub fn revised(self, email_key: Option<&EmailKey>) -> Self {
         if self.extra.contains_key(State::NAME) {

@@ -1,19 +1,19 @@
-//! Who may do what.
+//! Which callers may call which operations.
 //!
-//! The gateway has checked the signature or the token of a request, and says who the caller is.
-//! What a client says about its own identity is ignored.
+//! The gateway checks the signature or the token of a request, and tells the service who the caller
+//! is. The service ignores any identity in the rest of the request.
 
 use super::Error;
 use crate::user::UserId;
 
-/// What the gateway asks of callers: the parameter `AuthMode` of the stack.
+/// The credentials that the gateway requires: the parameter `AuthMode` of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
-    /// A signature.
+    /// An AWS signature.
     Iam,
-    /// A token of a Cognito user pool.
+    /// An access token of a Cognito user pool.
     Cognito,
-    /// A signature; nothing for reads.
+    /// An AWS signature for writes. Reads need no credentials.
     None,
 }
 
@@ -31,11 +31,11 @@ impl AuthMode {
     /// The caller with these credentials, if `rule` allows the operation on the user `target`, or
     /// on no particular user.
     ///
-    /// The mode does not matter for a caller that the gateway has let in: a changed mode reaches
-    /// the gateway and the function at different times.
+    /// If the gateway has accepted credentials, they are valid in every mode. After a change of the
+    /// mode, the gateway and the function can have different modes for a short time.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], [`Error::Denied`], and [`Error::Hidden`] for another user.
+    /// [`Error::Unauthenticated`], [`Error::Denied`], [`Error::Hidden`].
     pub fn authorize(
         self,
         credentials: &Credentials,
@@ -64,25 +64,26 @@ pub enum Proof {
     Token,
 }
 
-/// Why a caller may not do something.
+/// Why a caller may not call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// Its token lacks this scope.
+    /// The token of the caller lacks this scope.
     Scope(Scope),
-    /// Only services and admins may do it.
+    /// Only services and admins may call the operation.
     AdminsOnly,
-    /// It may create only itself.
+    /// The caller may create only a user with its own `userId`.
     CreatesOnlyItself,
-    /// Its `sub` cannot be a `userId`.
+    /// The `sub` of the caller cannot be the `userId` of a new user.
     SubIsNoUserId,
 }
 
-/// What the gateway says of the caller. Both are `None` if it asked for nothing.
+/// The identity of the caller, from the gateway. Both fields are `None` if the gateway required no
+/// credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The ARN that signed the request.
+    /// The ARN of the identity that signed the request.
     pub signer: Option<String>,
-    /// The claims of the token that came with it.
+    /// The claims of the access token in the request.
     pub token: Option<Token>,
 }
 
@@ -91,13 +92,13 @@ pub struct Credentials {
 pub struct Token {
     /// The subject.
     pub sub: String,
-    /// What the token is for.
+    /// The scopes of the token.
     pub scopes: Vec<String>,
     /// The groups of the subject.
     pub groups: Vec<String>,
 }
 
-/// What a token is for.
+/// A scope of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// `users/read`.
@@ -107,7 +108,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// As a token has it.
+    /// The scope as text in a token.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "users/read",
@@ -116,55 +117,56 @@ impl Scope {
     }
 }
 
-/// What an operation answers to a kind of caller.
+/// The result of the access check for a kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done.
+    /// The caller may call the operation.
     Allowed,
-    /// The caller may not do it.
+    /// The caller may not call the operation.
     Denied,
-    /// As if there were no such user.
+    /// The response is the same as if there were no such user.
     Hidden,
 }
 
-/// Who may do an operation.
+/// Which callers may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The scope that a token needs.
     pub scope: Scope,
-    /// For a service, which signs its requests.
+    /// The verdict for a service, which signs its requests.
     pub service: Verdict,
-    /// For a user in the group `admin`.
+    /// The verdict for a user in the group `admin`.
     pub admin: Verdict,
-    /// For any other user, on itself.
+    /// The verdict for any other user who acts on itself.
     pub own: Verdict,
-    /// For any other user, on another user.
+    /// The verdict for any other user who acts on another user.
     pub anothers: Verdict,
 }
 
-/// The group whose members act on every user.
+/// The group whose members may act on every user.
 const ADMIN: &str = "admin";
 
-/// Who calls, as the gateway says.
+/// The caller of an operation, according to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Anyone, where reads need no credentials.
+    /// An unknown caller. Reads may need no credentials: see [`AuthMode::None`].
     Anyone,
-    /// A trusted service, which signs its requests, by its ARN.
+    /// A trusted service, with its ARN. A service signs its requests.
     Service(String),
-    /// A user with a token.
+    /// A user with an access token.
     User {
-        /// Its `sub`.
+        /// The `sub` of the token.
         user_id: UserId,
-        /// The scopes that mean something here.
+        /// The scopes of the token that this service knows.
         scopes: Vec<Scope>,
-        /// Whether it is in the group `admin`.
+        /// Whether the user is in the group `admin`.
         is_admin: bool,
     },
 }
 
 impl Caller {
-    /// The caller with these credentials; `None` if there are none.
+    /// The caller with these credentials. `None` if there are no credentials, or if the `sub` of
+    /// the token cannot be a `userId`.
     pub fn known(credentials: &Credentials) -> Option<Self> {
         match (&credentials.token, &credentials.signer) {
             (Some(token), _) => Self::user(token),
@@ -173,8 +175,8 @@ impl Caller {
         }
     }
 
-    /// The caller who signed as `arn`. All sessions of a role are one caller: a retry may come
-    /// from another of them.
+    /// The caller who signed as `arn`. All sessions of a role are one caller, because a retry may
+    /// come from another session.
     fn service(arn: &str) -> Self {
         let mut parts = arn.splitn(3, '/');
         let name = match (parts.next(), parts.next(), parts.next()) {
@@ -202,7 +204,7 @@ impl Caller {
     /// on itself.
     fn may(&self, rule: &Rule, target: Option<&UserId>) -> Result<(), Error> {
         let verdict = match self {
-            // A caller is `Anyone` only if the operation needs no credentials.
+            // `Anyone` only calls operations that need no credentials.
             Self::Anyone | Self::Service(_) => rule.service,
             Self::User { scopes, .. } if !scopes.contains(&rule.scope) => {
                 return Err(Error::Denied(Denial::Scope(rule.scope)));
@@ -220,8 +222,8 @@ impl Caller {
         }
     }
 
-    /// The `userId` of the user that the caller creates: the one that it `asked` for, or a random
-    /// one. A user who is no admin creates only itself.
+    /// The `userId` of the user that the caller creates: the `userId` that the caller `asked` for,
+    /// or a random `userId`. A user who is not an admin creates only itself.
     ///
     /// # Errors
     /// [`Error::Denied`].
@@ -241,7 +243,7 @@ impl Caller {
             .map_err(|_| Error::Denied(Denial::SubIsNoUserId))
     }
 
-    /// Its kind, for the log: `anyone`, `service`, `admin` or `user`.
+    /// The kind of the caller, for the log: `anyone`, `service`, `admin` or `user`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anyone => "anyone",
@@ -253,8 +255,8 @@ impl Caller {
         }
     }
 
-    /// The ARN of the role of a service, for the log. IAM users and federated users are left out,
-    /// because their ARN can contain a person's name.
+    /// The ARN of the role of a service, for the log. `None` for other callers. The ARN of an IAM
+    /// user or a federated user is not logged, because it can have the name of a person.
     pub fn role_arn(&self) -> Option<&str> {
         match self {
             Self::Service(arn) if arn.contains(":assumed-role/") => Some(arn),
@@ -262,7 +264,7 @@ impl Caller {
         }
     }
 
-    /// A name for it that no other caller has.
+    /// A name that is unique to this caller.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Anyone => String::from("anyone"),

@@ -1,4 +1,4 @@
-//! Why an operation was not done.
+//! Errors of the operations.
 
 use super::access::{Denial, Proof};
 use crate::{
@@ -6,44 +6,44 @@ use crate::{
     user::{self, FieldErrors},
 };
 
-/// Why an operation was not done. Nothing has changed then, except after
-/// [`store::Error::Unavailable`], when the outcome of a write is unknown.
+/// Why an operation failed. Nothing has changed, except that the outcome of a write is unknown
+/// after [`store::Error::Unavailable`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nothing is known of the caller.
+    /// The request has no valid credentials. It needs this proof.
     #[error("the caller is unknown")]
     Unauthenticated(Proof),
-    /// The caller may not do this.
+    /// The caller may not call the operation.
     #[error("the caller may not do this")]
     Denied(Denial),
-    /// The caller may not know whether there is such a user.
+    /// The caller may not find out whether there is such a user.
     #[error("the user is another than the caller")]
     Hidden,
     /// There is no such user.
     #[error("there is no such user")]
     NotFound,
-    /// A user has this `userId` already, and maybe one has this email address too.
+    /// The `userId` is taken. The email address may be taken, too.
     #[error("the userId is taken")]
     UserExists {
-        /// Whether the address is taken, too.
+        /// Whether the email address is taken, too.
         email: bool,
     },
-    /// A user has this email address already.
+    /// Another user has the email address.
     #[error("the email address is taken")]
     EmailTaken,
     /// The idempotency key belongs to another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
-    /// The user is not as the caller's condition says.
+    /// The user does not meet the caller's precondition.
     #[error("the user is not as the condition says")]
     PreconditionFailed,
     /// Fields break their rules.
     #[error("fields break their rules")]
     Invalid(FieldErrors),
-    /// Users cannot be looked up by email address if they may share one.
+    /// Users may share an email address, so a lookup by email address is not possible.
     #[error("users may share an email address")]
     EmailsAreShared,
-    /// DynamoDB did not do it.
+    /// The call to DynamoDB failed.
     #[error(transparent)]
     Store(#[from] store::Error),
 }

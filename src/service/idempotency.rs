@@ -1,4 +1,4 @@
-//! Safe retries: a creation that comes again under its key gets the answer of the first time
+//! Safe retries: a repeated creation with the same idempotency key gets the first response again
 //! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -13,12 +13,12 @@ use crate::{
 
 const MAX_KEY_LENGTH: usize = 255;
 
-/// The name that a client gives to one creation: 1 to 255 visible ASCII characters.
+/// The idempotency key that a client chooses for one creation: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// Reads a key; `None` if it is none.
+    /// Reads a key. `None` if `text` is not a valid key.
     pub fn parse(text: &str) -> Option<Self> {
         let is_key = (1..=MAX_KEY_LENGTH).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -26,7 +26,7 @@ impl IdempotencyKey {
     }
 }
 
-/// A creation under a key of its caller. Keys of different callers never meet.
+/// A creation with an idempotency key. Different callers can use the same key without conflict.
 #[derive(Clone, Debug)]
 pub(super) struct KeyedCreation {
     key: String,
@@ -34,10 +34,11 @@ pub(super) struct KeyedCreation {
 }
 
 impl KeyedCreation {
-    /// The creation of the user `input`, with the `userId` that is `asked` for, if any.
+    /// The creation of the user `input`, with the `userId` that the caller `asked` for, if any.
     ///
-    /// The fingerprint must not change with a deployment: a retry that comes during it would be
-    /// another request. It has the fields in the order of their names.
+    /// The fingerprint of a request must be the same in all versions of the service. If not,
+    /// a retry during a deployment would count as another request. The fingerprint has the fields
+    /// in the order of their names.
     pub(super) fn new(
         caller: &Caller,
         key: &IdempotencyKey,
@@ -55,14 +56,14 @@ impl KeyedCreation {
         }
     }
 
-    /// What is recorded when it creates `user`.
+    /// The record of this creation, if it creates `user`.
     pub(super) fn record(&self, user: &User, now: Timestamp) -> IdempotencyRecord {
         let (key, fingerprint) = (self.key.clone(), self.fingerprint.clone());
         IdempotencyRecord::new(key, fingerprint, user.user_id(), now)
     }
 
-    /// The user as the creation of `record` stored it, if it was the same creation. `user` is what
-    /// this one would create.
+    /// The user as the creation of `record` stored it. `None` if `record` is of another request.
+    /// `user` is the user that this creation would store.
     pub(super) fn repeated(&self, user: User, record: &IdempotencyRecord) -> Option<User> {
         (record.fingerprint == self.fingerprint)
             .then(|| user.created_as(&record.user_id, &record.created_at))

@@ -1,4 +1,4 @@
-//! The actions of a transaction, as a commit plans them and as DynamoDB takes them.
+//! The actions of a transaction, and how to send them to DynamoDB.
 
 use aws_sdk_dynamodb::types::{
     ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
@@ -13,9 +13,9 @@ use crate::user::{EmailKey, State, User};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     /// The revision, and the attributes that the service knows. Other clients may write other
-    /// attributes meanwhile.
+    /// attributes at the same time.
     Known,
-    /// The revision, and all attributes that were read, up to 100.
+    /// The revision, and up to 100 of the attributes that were read.
     All,
 }
 
@@ -26,23 +26,23 @@ pub(super) enum Action<'a> {
     PutUser(&'a User),
     /// Changes the first user into the second, if the stored user has not changed.
     UpdateUser(&'a User, &'a User, Compared),
-    /// Deletes the user, if it has not changed.
+    /// Deletes the user, if the stored user has not changed.
     DeleteUser(&'a User),
-    /// Checks that the user has not changed, or that no user has this `userId`.
+    /// Checks that the stored user has not changed, or that no user has this `userId`.
     CheckUser(&'a str, Option<&'a User>),
-    /// Stores an idempotency record, if its key is free or has expired.
+    /// Stores an idempotency record, if its key is free or the stored record has expired.
     PutRecord(&'a IdempotencyRecord),
-    /// Claims an email address for a user, if nobody else holds the claim.
+    /// Claims an email address for a user, if no other user holds the claim.
     Claim(EmailKey, &'a str),
-    /// Releases the claim of a user on an email address, if nobody else holds it.
+    /// Releases a user's claim on an email address, if no other user holds the claim.
     Release(EmailKey, &'a str),
 }
 
-/// The condition of a claim that is free or held by the user.
+/// The condition that an email address is free, or that the user holds the claim on it.
 const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
 
 impl Action<'_> {
-    /// The same action for DynamoDB.
+    /// The action as an item of `TransactWriteItems`.
     pub(super) fn transact_write_item(&self, tables: &Tables) -> TransactWriteItem {
         let item = TransactWriteItem::builder();
         match self {
@@ -62,7 +62,7 @@ impl Action<'_> {
     }
 }
 
-/// All attributes of the item of a user: those that answers show, and the service's state.
+/// All attributes of a user's item: the attributes that responses show, and the service's state.
 pub(super) fn item(user: &User) -> impl Iterator<Item = (&str, Attribute)> {
     let shown = user.attributes().map(|(name, value)| (name, value.clone()));
     let state = user
@@ -145,7 +145,7 @@ fn put_record(tables: &Tables, record: &IdempotencyRecord) -> Put {
     Put::builder()
         .table_name(&tables.idempotency_keys)
         .set_item(Some(record.to_item()))
-        // DynamoDB may delete an expired record days later.
+        // DynamoDB may delete a record only days after it expires.
         .condition_expression("attribute_not_exists(idempotencyKey) OR expiresAt <= :now")
         .expression_attribute_values(":now", number(record.created_at_seconds()))
         .return_values_on_condition_check_failure(AllOld)

@@ -1,4 +1,4 @@
-//! One call of DynamoDB: its time limit, its attempts, and why it failed.
+//! One call to DynamoDB: its time limit, its attempts, and the cause of a failure.
 
 use std::{
     error::Error as StdError,
@@ -20,10 +20,10 @@ use tokio::time::Instant;
 
 use super::Error;
 
-/// Waits for `call`, until `deadline`.
+/// Waits for `call` until `deadline`.
 ///
 /// # Errors
-/// `None` if it did not answer in time.
+/// `None` if the call did not finish in time, else the error of the call.
 pub(super) async fn in_time<T, E>(
     deadline: Option<Instant>,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -49,14 +49,14 @@ where
     result
 }
 
-/// The operation whose error is `E`, for the log.
+/// The name of the operation with the error type `E`, for the log.
 fn operation_of<E>() -> &'static str {
     let error = std::any::type_name::<E>();
     let error = error.rsplit("::").next().unwrap_or(error);
     error.strip_suffix("Error").unwrap_or(error)
 }
 
-/// What an error of [`in_time`] means for a call that states no condition.
+/// Converts an error of [`in_time`]. The call has no condition that can fail.
 pub(super) fn failure<E>(error: Option<SdkError<E, HttpResponse>>) -> Error
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -69,7 +69,7 @@ where
         SdkError::ServiceError(context) => {
             let status = context.raw().status();
             let code = context.err().code().unwrap_or("no code");
-            // These two quote the values that were sent.
+            // The messages of these two errors quote values from the request.
             let quotes = matches!(code, "ValidationException" | "SerializationException");
             let message = context.err().message().filter(|_| !quotes);
             let message = message.unwrap_or("(its message is not logged)");
@@ -86,7 +86,7 @@ where
         SdkError::ResponseError(_) => {
             Error::Unavailable(chain("DynamoDB's answer cannot be read", &error))
         }
-        // A failure on the way may pass; missing credentials do not appear.
+        // Network failures may be temporary. Missing credentials are permanent.
         SdkError::DispatchFailure(failure)
             if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
         {
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Errors with status 400 after which the same call may succeed
+/// Errors with status 400 that may be temporary: the same call may succeed later
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>).
 const RETRYABLE_CODES: [&str; 5] = [
     "LimitExceededException",
@@ -109,13 +109,13 @@ const RETRYABLE_CODES: [&str; 5] = [
     "ThrottlingException",
 ];
 
-/// `what`, and all that led to it.
+/// `what`, followed by the chain of causes of `error`.
 pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Watches the attempts of a call: counts them, and notes those that got no answer.
+/// Counts the attempts of a call, and records whether an attempt got no response.
 #[derive(Clone, Debug)]
 pub(super) struct Attempts {
     requests: Arc<AtomicU32>,
@@ -132,12 +132,12 @@ impl Attempts {
         }
     }
 
-    /// Whether DynamoDB may have done an attempt whose answer was lost.
+    /// Whether an attempt got no usable response. DynamoDB may have executed such an attempt.
     pub(super) fn has_unanswered(&self) -> bool {
         self.unanswered.load(Relaxed)
     }
 
-    /// Whether an attempt was given up before its answer came. It may still be on its way to
+    /// Whether an attempt timed out before its response arrived. The attempt may still reach
     /// DynamoDB.
     pub(super) fn has_timed_out(&self) -> bool {
         self.timed_out.load(Relaxed)
@@ -172,7 +172,7 @@ impl Intercept for Attempts {
         }
         let is_unanswered = match context.output_or_error() {
             Some(Ok(_)) => false,
-            // The head of an answer may have come without the rest.
+            // The header of a response may have arrived without its content.
             Some(Err(error)) if !error.is_operation_error() => {
                 error.is_connector_error() || error.is_timeout_error() || error.is_response_error()
             }

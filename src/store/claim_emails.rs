@@ -1,5 +1,5 @@
-//! What the command `claim-emails` asks of DynamoDB (feature `local`): claims for users who have
-//! none, and claims that are left over.
+//! The calls to DynamoDB of the command `claim-emails` (feature `local`). The command adds missing
+//! claims and releases claims that are left over.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,7 +25,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// `None` if the item names no user: another client wrote it.
+    /// Reads a claim from an item. `None` if the item has no email address or no `userId`. Another
+    /// client wrote such an item.
     fn read(item: &HashMap<String, AttributeValue>) -> Option<Self> {
         Some(Self {
             email: text(item, "email")?,
@@ -33,7 +34,7 @@ impl Claim {
         })
     }
 
-    /// Whether the address is that of `user`.
+    /// Whether the claim belongs to `user` and `user` has its address.
     fn is_of(&self, user: &User) -> bool {
         user.user_id() == self.user_id
             && user
@@ -45,13 +46,14 @@ impl Claim {
 /// Who holds the claim on the address of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// The user, since just now.
+    /// The user holds the claim, which has just been written.
     Now,
-    /// The user, since before.
+    /// The user already held the claim.
     Before,
-    /// Another user, with this `userId`.
+    /// Another user, with this `userId`, holds the claim.
     ByAnother(String),
-    /// Nobody: the user has no address, or is gone.
+    /// There is nothing to claim: the user has no address or does not exist, or the service keeps
+    /// no claims.
     Nothing,
 }
 
@@ -68,10 +70,10 @@ impl From<WriteError> for Unwritten {
 }
 
 impl UserStore {
-    /// Which of at most 100 `users` have a claim on their address.
+    /// For each of at most 100 `users`, whether the user has a claim on its address.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn have_claims(&self, users: &[User]) -> Result<Vec<bool>, Error> {
         let addresses: Vec<_> = users.iter().map(User::email_key).collect();
         let keys: BTreeSet<_> = addresses.iter().flatten().map(EmailKey::as_str).collect();
@@ -86,10 +88,10 @@ impl UserStore {
         Ok(claimed.collect())
     }
 
-    /// The `userId` and `email` of those items of `table` that have one of at most 100 `keys`.
+    /// Gets the items of `table` with at most 100 `keys`. The items have only `userId` and `email`.
     ///
-    /// One call answers with at most 16 MB, and less when DynamoDB is busy. The keys that it
-    /// leaves are asked for again, after pauses that grow, until none is left
+    /// One call returns at most 16 MB, and less if DynamoDB is busy. This requests the unprocessed
+    /// keys again, with growing pauses, until it has all items
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
     async fn get_all(
         &self,
@@ -127,10 +129,11 @@ impl UserStore {
         }
     }
 
-    /// At most 100 claims, those after `start` or the first; and where to go on.
+    /// At most 100 claims: the claims after `start`, or the first claims if `start` is `None`. Also
+    /// returns the start key of the next call.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn claims(
         &self,
         start: Option<&StartKey>,
@@ -156,10 +159,10 @@ impl UserStore {
         Ok((claims.iter().filter_map(Claim::read).collect(), next))
     }
 
-    /// The claims, of at most 100, whose user is gone or has another address.
+    /// Returns those of at most 100 `claims` whose user does not exist or has another address.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn left_over(&self, claims: Vec<Claim>) -> Result<Vec<Claim>, Error> {
         let users: BTreeSet<_> = claims.iter().map(|claim| &*claim.user_id).collect();
         if users.is_empty() {
@@ -178,10 +181,11 @@ impl UserStore {
         Ok(claims.into_iter().filter(is_left_over).collect())
     }
 
-    /// Releases a claim if its user is gone or has another address. Returns whether it did.
+    /// Releases a claim if its user does not exist or has another address. Returns whether
+    /// this released the claim.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn release_left_over(&self, claim: &Claim) -> Result<bool, Error> {
         let user_id = UserId::stored(&claim.user_id);
         let mut pauses = Pauses::of(self);
@@ -203,7 +207,7 @@ impl UserStore {
             let actions = [user_action, Action::Release(email, user_id.as_str())];
             match self.transact(&actions).await {
                 Ok(()) => return Ok(true),
-                // Another writer has written to one of the two since.
+                // Another writer has changed the user or the claim since the read.
                 Err(Cancelled::Conditions { .. }) => return Ok(false),
                 Err(Cancelled::Conflict) => pauses.pause().await?,
                 Err(Cancelled::Failed(error)) => return Err(error),
@@ -211,11 +215,11 @@ impl UserStore {
         }
     }
 
-    /// Claims the address of a user for it, if nobody else holds the claim, and records that in
-    /// its item.
+    /// Claims the email address of a user, if no other user holds the claim. Records the claim in
+    /// the user's item.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn claim_for(&self, user_id: &str) -> Result<Claimed, Error> {
         let Some(emails) = &self.tables.emails else {
             return Ok(Claimed::Nothing);

@@ -1,7 +1,7 @@
-//! Claims on email addresses: who has which.
+//! Claims on email addresses. A claim tells which user has an address.
 //!
-//! A claim is an item of a table of its own, with the key of the address and the `userId` of its
-//! user. A user and its claim are written in one transaction. The item of a user records the claim
+//! Claims have their own table. A claim has the key of the address and the `userId` of the user. A
+//! user and its claim are written in one transaction. The item of a user records the claim
 //! that the user holds.
 
 use super::{
@@ -11,25 +11,25 @@ use super::{
 };
 use crate::user::{EmailKey, User, UserId};
 
-/// How often a lookup looks again after the address has moved.
+/// The maximum number of attempts of a lookup, in case the claim moves to another user.
 const MAX_LOOKUPS: usize = 8;
 
-/// What a lookup by an email address finds.
+/// The result of a lookup by email address.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// The user who has the address.
     User(Box<User>),
-    /// Nobody has it.
+    /// No user has the address.
     Nobody,
     /// Users may share addresses, so there are no claims.
     NoClaims,
 }
 
 impl UserStore {
-    /// Finds the user who has an address. The read is strongly consistent.
+    /// Finds the user who has an email address. The reads are strongly consistent.
     ///
     /// # Errors
-    /// DynamoDB did not answer.
+    /// The call to DynamoDB failed.
     pub async fn find(&self, email: &EmailKey) -> Result<Found, Error> {
         let Some(emails) = &self.tables.emails else {
             return Ok(Found::NoClaims);
@@ -43,9 +43,9 @@ impl UserStore {
                 Some(user) if user.email_key().as_ref() == Some(email) => {
                     return Ok(Found::User(Box::new(user)));
                 }
-                // The claim is left over: its user is gone or has another address.
+                // The claim is left over: its user does not exist or has another address.
                 Some(_) | None if seen.as_ref() == Some(&owner) => return Ok(Found::Nobody),
-                // The claim has moved between the two calls.
+                // The claim may have moved between the two calls, so look again.
                 Some(_) | None => seen = Some(owner),
             }
         }

@@ -1,5 +1,5 @@
-//! The one way to write users: one transaction, derived from the user that was read and the user
-//! that is wanted.
+//! Writes a user in one transaction. The actions of the transaction are the difference between the
+//! user that was read and the new user.
 
 use serde_dynamo::Item;
 
@@ -14,11 +14,11 @@ use crate::user::{EmailKey, User};
 /// A write of one user.
 #[derive(Clone, Copy)]
 pub(super) struct Write<'a> {
-    /// The user that was read; `None` if there is none.
+    /// The user that was read. `None` if there is no such user.
     pub(super) before: Option<&'a User>,
-    /// The user that is wanted. `None` deletes the user.
+    /// The new user. `None` deletes the user.
     pub(super) after: Option<&'a User>,
-    /// Which attributes must be unchanged.
+    /// Which attributes of the stored user must be unchanged.
     pub(super) compared: Compared,
     /// The record of the request that creates the user.
     pub(super) record: Option<&'a IdempotencyRecord>,
@@ -26,32 +26,34 @@ pub(super) struct Write<'a> {
     pub(super) recorded_claim: RecordedClaim,
 }
 
-/// Whether the user holds the claim that its item records. It may not, for example after one of
-/// the tables was restored.
+/// Whether the user holds the claim that its item records. The record can be wrong, for example
+/// after one of the tables was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordedClaim {
-    /// The user holds it, or nobody does.
+    /// The user holds the claim, or nobody holds it.
     Own,
-    /// Another user holds it. It is not released.
+    /// Another user holds the claim. The write does not release it.
     Anothers,
-    /// Unknown. The claim is made again.
+    /// Unknown. The write makes the claim again.
     Unknown,
 }
 
-/// Why a write was not made. Nothing of it is stored.
+/// Why a write failed. Nothing is stored, except that the outcome is unknown after
+/// [`Error::Unavailable`].
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
-    /// The user has changed, or another transaction on it is under way.
+    /// The user has changed, or another transaction on the same items is in progress.
     Overtaken,
-    /// Another user holds the claim that should be released.
+    /// Another user holds the claim that the write would release.
     ClaimIsAnothers,
-    /// A repeat would not help.
+    /// Repeating the write does not help.
     Final(WriteError),
 }
 
 impl Refusal {
-    /// The same refusal, unless an earlier attempt may still reach DynamoDB. What is taken now may
-    /// be free then, and DynamoDB would do that attempt. So the outcome is unknown.
+    /// The same refusal, unless an earlier attempt may still reach DynamoDB. A `userId` or an email
+    /// address that is taken now may be free by then, and DynamoDB would execute that attempt. So
+    /// the outcome is unknown.
     fn after(self, has_attempt_to_follow: bool) -> Self {
         match self {
             Self::Final(WriteError::Taken { .. }) if has_attempt_to_follow => {
@@ -70,12 +72,12 @@ impl From<Error> for Refusal {
 }
 
 impl UserStore {
-    /// Writes the user, the claim on its address and the idempotency record, or nothing. Puts a new
-    /// revision into the item. Sets `has_attempt_to_follow` if an attempt has timed out: it may
-    /// still reach DynamoDB.
+    /// Writes the user, the claim on its address and the idempotency record, or nothing. Stores a
+    /// new revision in the item. Sets `has_attempt_to_follow` if a condition failed after an
+    /// attempt timed out. That attempt may still reach DynamoDB.
     ///
     /// # Errors
-    /// Why nothing was written.
+    /// Why the write failed.
     pub(super) async fn commit(
         &self,
         write: Write<'_>,
@@ -107,8 +109,8 @@ impl UserStore {
     }
 }
 
-/// The address on which the user may hold a claim. The item records it. The item of a legacy user
-/// records nothing, so it is the address of the user.
+/// The email address on which the user may hold a claim. The item records the address. The item of
+/// a legacy user has no record, so the result is the user's own address.
 fn claim_to_release(user: &User) -> Option<EmailKey> {
     match user.state() {
         Some(_) => user.held_claim(),
@@ -116,7 +118,7 @@ fn claim_to_release(user: &User) -> Option<EmailKey> {
     }
 }
 
-/// The actions of `write`, from the difference between its two users.
+/// The actions of `write`: the difference between the user before and the user after.
 fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     let mut actions = Vec::from_iter(user_action(write));
     actions.extend(write.record.map(Action::PutRecord));
@@ -127,7 +129,7 @@ fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     if let (Some(after), Some(wanted)) = (write.after, &wanted)
         && (write.recorded_claim == RecordedClaim::Unknown
             || write.before.and_then(User::held_claim).as_ref() != Some(wanted)
-            // Another client may have changed the address, and the claim may be gone.
+            // Another client may have changed the address, and the claim may no longer exist.
             || write.before.and_then(User::email_key).as_ref() != Some(wanted))
     {
         actions.push(Action::Claim(wanted.clone(), after.user_id()));
@@ -146,7 +148,7 @@ fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
     Some(match (write.before, write.after) {
         (None, None) => return None,
         (None, Some(after)) => Action::PutUser(after),
-        // Another client's `_userService` stays, so there may be nothing to write.
+        // The service does not overwrite another client's `_userService`, so the user may be equal.
         (Some(before), Some(after)) if before == after => {
             Action::CheckUser(before.user_id(), Some(before))
         }
@@ -155,7 +157,8 @@ fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
     })
 }
 
-/// What the failed conditions of `actions` mean. `found` has the items that made them fail.
+/// The refusal that the failed conditions of `actions` mean. `found` has the stored items of those
+/// actions.
 fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool) -> Refusal {
     let (mut user_id, mut email, mut left) = (false, false, false);
     for (action, found) in actions.iter().zip(found) {
@@ -166,7 +169,8 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
             }
             Action::PutUser(new) => {
                 user_id = true;
-                // The stored user may hold this very claim, so the claim's condition does not tell.
+                // The stored user has the same `userId`, so the condition of the claim does not
+                // detect its address.
                 let stored = user(found.into_inner());
                 email |= keeps_claims
                     && new.email_key().is_some()
@@ -200,7 +204,7 @@ mod tests {
         user(item.into_inner())
     }
 
-    /// A user with this address, who holds the claim on `held`.
+    /// A user with this address. The user holds the claim on `held`.
     fn claimed(email: &str, held: &str) -> User {
         stored(json!({
             "userId": { "S": "1" },
@@ -209,7 +213,7 @@ mod tests {
         }))
     }
 
-    /// A user whose item says nothing of a claim.
+    /// A user whose item has no record of a claim.
     fn legacy(email: &str) -> User {
         stored(json!({ "userId": { "S": "1" }, "email": { "S": email } }))
     }
@@ -224,7 +228,7 @@ mod tests {
         }
     }
 
-    /// What a write does to claims: those it makes, and those it releases.
+    /// The claims that a write makes, and the claims that it releases.
     fn claims(before: Option<&User>, after: Option<&User>) -> Vec<(&'static str, String)> {
         let claims = actions(&write(before, after), true).into_iter();
         let claims = claims.filter_map(|action| match action {

@@ -1,10 +1,9 @@
-//! Why DynamoDB did not do what it was asked.
+//! Errors of calls to DynamoDB.
 
-/// A failure of DynamoDB, or of the way to it. Its text is for the log, and holds nothing of a
-/// user.
+/// A failure of DynamoDB or of the connection to it. The text is for the log, and has no user data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// DynamoDB was busy or out of reach. The same call may succeed later.
+    /// DynamoDB was busy or not reachable. The same call may succeed later.
     #[error("{0}")]
     Unavailable(String),
     /// The same call would fail again.
@@ -12,21 +11,22 @@ pub enum Error {
     Failed(String),
 }
 
-/// Why a user was not written. Nothing of the write is stored.
+/// Why the write of a user failed. Nothing is stored, except that the outcome is unknown after
+/// [`Error::Unavailable`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// Another user has the `userId` of the new user, or the email address, or both.
+    /// The `userId` of a new user is taken, or another user has the email address, or both.
     #[error("the userId, the email address or both are taken")]
     Taken {
         /// Whether the `userId` is taken.
         user_id: bool,
-        /// Whether the email address is.
+        /// Whether the email address is taken.
         email: bool,
     },
-    /// The idempotency key of the creation is on record.
+    /// There is already a record with the idempotency key of the creation.
     #[error("the idempotency key is on record")]
     Recorded(Box<super::IdempotencyRecord>),
-    /// DynamoDB did not do it.
+    /// The call to DynamoDB failed.
     #[error(transparent)]
     Failed(#[from] Error),
 }

@@ -1,4 +1,4 @@
-//! The conditions and updates that a write states to DynamoDB.
+//! The condition expressions and update expressions of a write.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,14 +8,14 @@ use serde_dynamo::AttributeValue as Attribute;
 use super::action::item;
 use crate::user::{FIELDS, Field, State, User};
 
-/// The number of attributes that one condition compares. DynamoDB takes 300 operators and 4 KB in
-/// an expression; a comparison is two operators and 16 bytes.
+/// The maximum number of attributes that one condition compares. DynamoDB accepts 300 operators and
+/// 4 KB in an expression. A comparison has two operators and 16 bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>
 const MAX_COMPARED: usize = 100;
 
-/// The expressions of one action, with the names and values in them. Each name has a
-/// placeholder: `name` and others are reserved words of DynamoDB, and other clients may have used
-/// any character in theirs.
+/// The attribute names and values in the expressions of one action. Each name has a placeholder for
+/// two reasons. Some names, such as `name`, are reserved words of DynamoDB. The names of other
+/// clients can have any character.
 #[derive(Default)]
 pub(super) struct Expression {
     names: HashMap<String, String>,
@@ -23,8 +23,8 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// Names and values by their placeholders. `None` if there are no values, for DynamoDB
-    /// refuses an empty map.
+    /// The names and the values, by placeholder. The values are `None` if there are no values,
+    /// because DynamoDB rejects an empty map.
     pub(super) fn into_parts(
         self,
     ) -> (
@@ -35,7 +35,7 @@ impl Expression {
         (self.names, values)
     }
 
-    /// The placeholder of an attribute's name.
+    /// The placeholder of an attribute name.
     fn name(&mut self, attribute: &str) -> String {
         let known = self.names.iter().find(|(_, name)| *name == attribute);
         if let Some((placeholder, _)) = known {
@@ -53,14 +53,15 @@ impl Expression {
         placeholder
     }
 
-    /// The attribute is absent. With the partition key: there is no such user.
+    /// The condition that the attribute is absent. If the attribute is the partition key, the
+    /// condition is that there is no such user.
     pub(super) fn absent(&mut self, attribute: &str) -> String {
         format!("attribute_not_exists({})", self.name(attribute))
     }
 
-    /// The revision, and each attribute that the service knows, are as they were `read`. Another
-    /// client may have written other attributes. A legacy user has no revision. For such a user,
-    /// this is [`Expression::unchanged`].
+    /// The condition that the revision and the attributes that the service knows equal those of
+    /// `read`. Another client may have written other attributes. A legacy user has no revision, so
+    /// its condition is the same as [`Expression::unchanged`].
     pub(super) fn known_unchanged(&mut self, read: &User) -> String {
         match read.state() {
             Some(_) => {
@@ -73,15 +74,15 @@ impl Expression {
         }
     }
 
-    /// The revision and all attributes are as they were `read`, up to 100. The attributes that the
-    /// service knows come first. This does not detect an unknown attribute that another client
-    /// adds.
+    /// The condition that the revision and up to 100 attributes equal those of `read`. The
+    /// attributes that the service knows come first. The condition does not detect an unknown
+    /// attribute that another client adds.
     pub(super) fn unchanged(&mut self, read: &User) -> String {
         self.compared(read, read.attributes().take(MAX_COMPARED))
     }
 
-    /// The user has the same revision and these attributes. Known attributes that the user did not
-    /// have are still absent.
+    /// The condition that the user has the revision of `read` and these `attributes`. Known
+    /// attributes that `read` does not have must be absent.
     fn compared<'a>(
         &mut self,
         read: &User,
@@ -100,10 +101,10 @@ impl Expression {
         conditions.join(" AND ")
     }
 
-    /// The stored revision is that of the user; there is none if the user has none.
+    /// The condition that the stored revision equals that of `user`, or that both have no state.
     fn revision(&mut self, user: &User) -> Option<String> {
         if user.state().is_none() {
-            // Another client's attribute of that name is compared like any other.
+            // If another client wrote `_userService`, it is compared like any other attribute.
             let is_absent = user.attribute(State::NAME).is_none();
             return is_absent.then(|| self.absent(State::NAME));
         }
@@ -112,8 +113,8 @@ impl Expression {
         Some(format!("{state}.{name} = {}", self.value(revision)))
     }
 
-    /// Changes `before` into `after`. It sets and removes only what differs, so that attributes
-    /// which other clients write at the same time stay.
+    /// The update that changes `before` into `after`. It sets and removes only attributes that
+    /// differ. So attributes that other clients write at the same time stay.
     pub(super) fn update(&mut self, before: &User, after: &User) -> String {
         let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
             (item(before).collect(), item(after).collect());

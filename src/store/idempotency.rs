@@ -1,7 +1,7 @@
-//! Idempotency records: what is kept of a creation under a key.
+//! Idempotency records. A record stores the data of a creation with an idempotency key.
 //!
-//! A record is written in the transaction that creates the user, so one never exists without the
-//! other. Records expire, so they have a table of their own.
+//! One transaction writes the record and the user, so a creation never stores only one of them.
+//! Records expire, so they have their own table.
 
 use std::collections::HashMap;
 
@@ -12,23 +12,24 @@ use serde_dynamo::{Item, from_item, to_item};
 use super::Error;
 use crate::user::Timestamp;
 
-/// For how many seconds a key is remembered: two days, so that a retry after one day finds it.
+/// The lifetime of a record, in seconds. It is two days, so that a retry after one day finds the
+/// record.
 pub const LIFETIME: u64 = 2 * 24 * 60 * 60;
 
-/// An item of the table of idempotency keys. It holds only what is needed to make the same answer
-/// again, and hashes of the rest. The only user data in it is the `userId`.
+/// An item of the table of idempotency keys. The record has the values that a retry cannot derive
+/// from its own request, and hashes. Its only user data is the `userId`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdempotencyRecord {
-    /// The partition key: a hash of the caller and its key.
+    /// The partition key: a hash of the caller and the caller's idempotency key.
     pub idempotency_key: String,
     /// A hash of the request.
     pub fingerprint: String,
-    /// The user that was created.
+    /// The `userId` of the user that was created.
     pub user_id: String,
     /// The time of the creation.
     pub created_at: String,
-    /// In seconds since 1970, as DynamoDB's time to live counts them.
+    /// The Unix time in seconds at which the record expires. DynamoDB's Time to Live (TTL) uses it.
     expires_at: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::user::User;
 
-/// The number of users that one page holds: 1 to 100.
+/// The maximum number of users in one page: 1 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u8);
 
@@ -13,10 +13,10 @@ impl Default for Limit {
 }
 
 impl Limit {
-    /// The most that a page holds.
+    /// The highest limit.
     pub const MAX: Self = Self(100);
 
-    /// This number of users, if a page can hold it.
+    /// A limit of this number of users. `None` if the number is not in the range.
     pub fn new(users: u8) -> Option<Self> {
         (1..=Self::MAX.0).contains(&users).then_some(Self(users))
     }
@@ -27,21 +27,22 @@ impl Limit {
     }
 }
 
-/// The key after which a page begins. Any key of the table can be one: not each of them is a
-/// [`UserId`](crate::user::UserId).
+/// The key after which a page begins. It can be any key of the table, including keys that
+/// [`UserId::for_lookup`](crate::user::UserId::for_lookup) rejects.
 pub type StartKey = String;
 
-/// Some users, and where the next page begins.
+/// Some users, and the start key of the next page.
 #[derive(Debug)]
 pub struct Page {
-    /// The users, in DynamoDB's order, which has no meaning.
+    /// The users, in the order of DynamoDB. The order has no meaning.
     pub items: Vec<User>,
-    /// `None` on the last page.
+    /// The start key of the next page. `None` on the last page.
     pub next: Option<StartKey>,
 }
 
 impl Page {
-    /// Its first `length` users, at least one if there is any. The next page begins after them.
+    /// Keeps the first `length` users, but at least one user if there are any. The next page begins
+    /// after them.
     pub fn cut_to(mut self, length: usize) -> Self {
         let length = length.max(1);
         if length < self.items.len() {

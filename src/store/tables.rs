@@ -1,4 +1,4 @@
-//! Making the tables, and what they begin with, on this machine (feature `local`).
+//! Creates and checks the tables, and stores the sample user (feature `local`).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,11 +14,12 @@ use aws_sdk_dynamodb::{
 use super::{UserStore, WriteError, call::chain, string, user};
 
 impl UserStore {
-    /// Creates the missing [`Tables`](super::Tables), with string keys and on-demand capacity.
-    /// Waits until they can be used. Returns whether it created the table of users.
+    /// Creates the [`Tables`](super::Tables) that do not exist, with string keys and on-demand
+    /// capacity. Waits until the new tables are active. Returns whether it created the table of
+    /// users.
     ///
     /// # Errors
-    /// Why not, as a sentence.
+    /// The cause of the failure, as a sentence.
     pub async fn create_tables(&self) -> Result<bool, String> {
         if let Some(emails) = &self.tables.emails {
             self.create_table(emails, "email").await?;
@@ -30,13 +31,13 @@ impl UserStore {
         self.create_table(&self.tables.users, "userId").await
     }
 
-    /// How many users there are, as DynamoDB counts them every six hours; `None` where
-    /// it does not tell.
+    /// The approximate number of users. DynamoDB updates this number about every six hours. `None`
+    /// if DynamoDB does not return the number.
     pub async fn count_users_about(&self) -> Option<u64> {
         self.count_about(&self.tables.users).await
     }
 
-    /// How many claims there are, in the same way.
+    /// The approximate number of claims. See [`UserStore::count_users_about`].
     pub async fn count_claims_about(&self) -> Option<u64> {
         self.count_about(self.tables.emails.as_deref()?).await
     }
@@ -47,7 +48,7 @@ impl UserStore {
         count.try_into().ok()
     }
 
-    /// The [`Tables`](super::Tables) with the names of their keys.
+    /// The names of the [`Tables`](super::Tables), each with the name of its partition key.
     fn keys(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let emails = self
             .tables
@@ -61,11 +62,11 @@ impl UserStore {
         others.into_iter().chain(emails)
     }
 
-    /// Checks that DynamoDB answers and that the [`Tables`](super::Tables) are there, with a
-    /// read of each.
+    /// Checks that DynamoDB responds and that the [`Tables`](super::Tables) exist. Reads one key
+    /// from each table.
     ///
     /// # Errors
-    /// What is not there, as a sentence.
+    /// The first problem, as a sentence.
     pub async fn check_tables(&self) -> Result<(), String> {
         for (table, key_name) in self.keys() {
             self.check_table(table, key_name).await?;
@@ -73,10 +74,10 @@ impl UserStore {
         Ok(())
     }
 
-    /// The same for the tables of users and of claims alone.
+    /// The same check as [`UserStore::check_tables`], but only for the tables of users and claims.
     ///
     /// # Errors
-    /// What is not there, as a sentence.
+    /// The first problem, as a sentence.
     pub async fn check_users_and_claims(&self) -> Result<(), String> {
         let others = [self.tables.idempotency_keys.as_str()];
         for (table, key_name) in self.keys().filter(|(table, _)| !others.contains(table)) {
@@ -103,11 +104,11 @@ impl UserStore {
         })
     }
 
-    /// Checks that this DynamoDB has the operations of the service that an emulator may lack:
-    /// transactions, and items that expire. Changes nothing.
+    /// Checks that this DynamoDB supports transactions and Time to Live (TTL). The service needs
+    /// both, and an emulator may lack them. Changes nothing.
     ///
     /// # Errors
-    /// What it lacks, as a sentence.
+    /// What DynamoDB lacks, as a sentence.
     pub async fn check_operations(&self) -> Result<(), String> {
         let check = ConditionCheck::builder()
             .table_name(&self.tables.users)
@@ -175,7 +176,7 @@ impl UserStore {
         ))
     }
 
-    /// Lets DynamoDB delete the items of `table` whose `expiresAt` is past.
+    /// Enables Time to Live (TTL): DynamoDB deletes items of `table` after their `expiresAt`.
     async fn forget_in_time(&self, table: &str) -> Result<(), String> {
         let time_to_live = TimeToLiveSpecification::builder()
             .attribute_name("expiresAt")
@@ -195,7 +196,7 @@ impl UserStore {
     /// Stores the tutorial's sample user, without a version, if its `userId` is free.
     ///
     /// # Errors
-    /// Why not, as a sentence.
+    /// The cause of the failure, as a sentence.
     pub async fn put_sample_user(&self) -> Result<(), String> {
         let sample = [
             ("userId", "1"),
@@ -212,8 +213,8 @@ impl UserStore {
     }
 }
 
-/// Checks by its answer that DynamoDB has an operation. Most errors mean that it has: the table may
-/// not exist yet.
+/// Checks that DynamoDB supports an operation. The response may be another error, because the table
+/// may not exist yet.
 fn has<T, E>(operation: &str, answer: Result<T, SdkError<E>>) -> Result<(), String>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -230,10 +231,10 @@ where
     }
 }
 
-/// The error of DynamoDB for an operation that it does not have.
+/// The error code of DynamoDB for an operation that it does not support.
 const UNKNOWN_OPERATION: &str = "UnknownOperationException";
 
-/// `what`, and why: the message of DynamoDB if there is one.
+/// `what`, followed by the cause: the message of DynamoDB, or the chain of errors.
 fn reason<E>(what: &str, error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

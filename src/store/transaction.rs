@@ -1,4 +1,4 @@
-//! One transaction: DynamoDB does all its actions, or none.
+//! One transaction: DynamoDB executes all its actions, or none.
 
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
@@ -16,27 +16,28 @@ use super::{
     pauses::Pauses,
 };
 
-/// What became of a transaction that was not done.
+/// Why a transaction failed.
 pub(super) enum Cancelled {
     /// Conditions failed.
     Conditions {
-        /// For each action: `None` if its condition held, else the stored item (empty if there
-        /// is none, or if the action does not ask for it).
+        /// One element for each action: `None` if its condition held, else the stored item. The
+        /// item is empty if there is none, or if the action does not request it.
         found: Vec<Option<Item>>,
-        /// Whether an attempt has timed out before. It may still arrive, and succeed if the
-        /// conditions hold by then: a refused transaction does not use up its token.
+        /// Whether an attempt has timed out. That attempt may still reach DynamoDB later, when
+        /// the conditions hold. DynamoDB would then execute it, because a cancelled transaction
+        /// does not use up its token.
         may_follow: bool,
     },
-    /// Another writer is at work on one of the items, or DynamoDB is too busy.
+    /// Another write of one of the items is in progress, or DynamoDB is too busy.
     Conflict,
-    /// DynamoDB did not do it.
+    /// The call to DynamoDB failed.
     Failed(Error),
 }
 
-/// The reason of an action whose condition did not hold.
+/// The cancellation code of an action whose condition did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
-/// The cancellation reasons after which the same transaction may still succeed.
+/// The cancellation codes after which the same transaction may succeed.
 const TRANSIENT: [&str; 5] = [
     CONDITION_FAILED,
     "None",
@@ -45,20 +46,20 @@ const TRANSIENT: [&str; 5] = [
     "TransactionConflict",
 ];
 
-/// Errors that mean that this transaction, or another one on the same items, is in progress.
+/// The error codes for a transaction in progress: this one, or another one on the same items.
 const CONFLICTS: [&str; 2] = [
     "TransactionConflictException",
     "TransactionInProgressException",
 ];
 
 impl UserStore {
-    /// Does all `actions` or none, in one transaction with one token. If an earlier attempt got no
-    /// answer, that attempt may be the cause of a conflict. Then this sends the same transaction
-    /// again, until its outcome is known or the deadline is near.
+    /// Executes all `actions` or none, in one transaction with one token. If an attempt gets no
+    /// response, a later conflict can be a conflict with that attempt. In this case, this sends
+    /// the same transaction again until its outcome is known or the deadline is near.
     ///
     /// # Errors
-    /// [`Cancelled`]. Nothing is stored then, except after [`Error::Unavailable`], when the
-    /// outcome is unknown.
+    /// [`Cancelled`]. Nothing is stored, except that the outcome is unknown after
+    /// [`Error::Unavailable`].
     pub(super) async fn transact(&self, actions: &[Action<'_>]) -> Result<(), Cancelled> {
         let items = actions.iter();
         let items: Vec<_> = items
@@ -107,13 +108,13 @@ fn cancelled(
     Cancelled::Failed(failure(error))
 }
 
-/// Reads the reasons of a cancellation, one for each action.
+/// Reads the cancellation reasons. There is one reason for each action.
 fn by_reasons(reasons: &[CancellationReason], may_follow: bool) -> Cancelled {
     // An action whose condition held has the code None, or no code.
     let codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
     let codes: Vec<&str> = codes.collect();
     let all_are = |names: &[&str]| codes.iter().all(|code| names.contains(code));
-    // If there is a conflict too, the item that made a condition fail may be about to change.
+    // If there is also a conflict, an item whose condition failed may be about to change.
     if all_are(&["None", CONDITION_FAILED]) && !all_are(&["None"]) {
         let found = |reason: &CancellationReason| {
             (reason.code() == Some(CONDITION_FAILED))

@@ -1,4 +1,4 @@
-//! Read, decide, commit: the loop of every write.
+//! The loop of every write: read, decide, commit.
 
 use super::{
     Consistency, UserStore, WriteError,
@@ -10,10 +10,11 @@ use super::{
 use crate::user::{User, UserId};
 
 impl UserStore {
-    /// Stores a new user. With a record, nothing is stored if its key is on record.
+    /// Stores a new user, and `record` if given. Stores nothing if there is already a record with
+    /// the same key.
     ///
     /// # Errors
-    /// [`WriteError`], and everything is as it was.
+    /// [`WriteError`].
     pub async fn create(
         &self,
         user: &User,
@@ -37,12 +38,13 @@ impl UserStore {
         }
     }
 
-    /// Reads a user, makes a new one with `decide`, and writes and returns it. `decide` gets `None`
-    /// if there is no such user. It returns `None` to delete the user. If another writer changes
-    /// the user in between, this reads and decides again, until the deadline.
+    /// Reads a user, calls `decide` to make the new user, and writes and returns the new user.
+    /// `decide` gets `None` if there is no such user, and returns `None` to delete the user. If
+    /// another writer changes the user in between, this reads and decides again, until the
+    /// deadline.
     ///
     /// # Errors
-    /// Those of `decide`, and [`WriteError`]; everything is as it was then.
+    /// The errors of `decide`, and [`WriteError`].
     pub async fn change<E: From<WriteError>>(
         &self,
         user_id: &UserId,
@@ -53,7 +55,8 @@ impl UserStore {
             .await
     }
 
-    /// The same, if the item may record a claim that the user does not hold.
+    /// The same as [`UserStore::change`], with a given `recorded_claim`: the item may record a
+    /// claim that the user does not hold.
     pub(super) async fn change_with<E: From<WriteError>>(
         &self,
         user_id: &UserId,

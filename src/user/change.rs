@@ -7,16 +7,16 @@ use super::{Error, Replacement, Timestamp, User, UserPatch};
 pub enum Change {
     /// All fields that clients write (`PUT`).
     Replacement(Replacement),
-    /// Some of them (`PATCH`).
+    /// Some fields that clients write (`PATCH`).
     Patch(UserPatch),
 }
 
 impl Change {
-    /// The user that this change makes of `stored` at the time `now`.
+    /// The user `stored` after this change at the time `now`.
     ///
     /// # Errors
-    /// [`Error::OtherVersion`]. [`Error::Invalid`] if it changes something that clients may not
-    /// change, or if the changed user would break a rule.
+    /// [`Error::OtherVersion`]. [`Error::Invalid`] if the change sets a read-only field, or if the
+    /// changed user breaks a rule.
     pub fn apply(&self, stored: &User, now: Timestamp) -> Result<User, Error> {
         match self {
             Self::Replacement(replacement) => {

@@ -1,27 +1,28 @@
-//! An email address, and what makes two of them the same.
+//! An email address, and when two spellings are the same address.
 
 use icu_normalizer::ComposingNormalizer;
 
 use super::MAX_KEY_BYTES;
 
-/// An email address in the one form that all its spellings share. At most one user has it.
+/// The normalized form of an email address. All spellings of an address have the same key. Unless
+/// users may share an address, at most one user has each key.
 ///
-/// Space around the address is taken off. What follows the last `@` is the domain:
+/// White space around the address is removed. The domain is the part after the last `@`:
 ///
-/// - Domains are compared by IDNA, as the ASCII form that UTS 46 makes of them
-///   (<https://www.unicode.org/reports/tr46/#ToASCII>, non-transitional). A mail server
-///   looks up this form. A domain that IDNA refuses, which an old item can have, is
+/// - Domains are compared in their ASCII form, which UTS 46 defines
+///   (<https://www.unicode.org/reports/tr46/#ToASCII>, non-transitional). Mail servers look up
+///   this form. An old item can have a domain that is not valid in IDNA. Such a domain is
 ///   compared in NFC and in lower case.
-/// - Local parts are compared in NFC, as RFC 6532 section 3.1 asks, and in lower case. RFC
-///   5321 section 2.4 leaves their case to the receiving host, and practically all hosts
-///   ignore it: addresses that differ in case alone are one mailbox. Nothing else is mapped
-///   (no compatibility forms, no dots, no `+` tags), because other spellings can be other
-///   mailboxes.
+/// - Local parts are compared in NFC, as RFC 6532 section 3.1 recommends, and in lower case. RFC
+///   5321 section 2.4 leaves their case to the receiving host, and practically all hosts ignore
+///   it. So addresses that differ only in case are one mailbox. Compatibility forms, dots and `+`
+///   tags stay as they are, because other spellings can be other mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailKey(String);
 
 impl EmailKey {
-    /// The key of the address `email`. `None` if it is empty, or longer than a key of DynamoDB.
+    /// The key of the address `email`. `None` if the key is empty, or too long for
+    /// DynamoDB.
     pub fn of(email: &str) -> Option<Self> {
         let email = email.trim();
         let key = match email.rsplit_once('@') {
@@ -34,7 +35,7 @@ impl EmailKey {
         Self(key).within_limits()
     }
 
-    /// The key that an item or a claim holds; `None` if it cannot be one.
+    /// The key that is stored in an item or a claim. `None` if `key` is empty or too long.
     pub fn stored(key: &str) -> Option<Self> {
         Self(key.to_owned()).within_limits()
     }
@@ -43,7 +44,7 @@ impl EmailKey {
         (1..=MAX_KEY_BYTES).contains(&self.0.len()).then_some(self)
     }
 
-    /// The key of an address that a client asks for.
+    /// The key of an address from a request.
     ///
     /// # Errors
     /// What to change, as a phrase that follows the name of the parameter.
@@ -54,7 +55,7 @@ impl EmailKey {
         Self::of(text).ok_or("must be at most 2,048 bytes")
     }
 
-    /// Its text.
+    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

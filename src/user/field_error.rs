@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-/// The number of errors that are kept. A body of 256 KiB can hold tens of thousands.
+/// The maximum number of errors that are kept. A body of 256 KiB can have tens of thousands of
+/// errors.
 pub const MAX_FIELD_ERRORS: usize = 100;
-/// The length of a pointer, in bytes. A body can hold names as long as itself.
+/// The maximum length of a pointer, in bytes. A name can be almost as long as the body.
 const MAX_POINTER_BYTES: usize = 1024;
 
 /// What is wrong with one value.
@@ -17,7 +18,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// An error at the JSON pointer `field`, which is cut after 1 KiB.
+    /// An error at the JSON pointer `field`. The pointer is cut after 1 KiB.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         let mut field = field.into();
         if field.len() > MAX_POINTER_BYTES {
@@ -31,7 +32,7 @@ impl FieldError {
     }
 }
 
-/// The place of a value in a JSON text. Only an error makes a pointer of it.
+/// The place of a value in a JSON text. The JSON pointer is built only for an error.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
     /// The whole text.
@@ -43,7 +44,7 @@ pub enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// Its JSON pointer (RFC 6901).
+    /// The JSON pointer of the place (RFC 6901).
     pub fn pointer(self) -> String {
         match self {
             Self::Body => String::new(),
@@ -61,21 +62,21 @@ impl Place<'_> {
 pub struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
-    /// The one error that `message` describes, of the field `name`.
+    /// One error: `message` for the field `name`.
     pub fn of(name: &str, message: impl Into<String>) -> Self {
         let mut errors = Self::default();
         errors.push_field(name, message);
         errors
     }
 
-    /// Adds the error that `message` describes, of the value at `place`.
+    /// Adds the error `message` for the value at `place`.
     pub fn push(&mut self, place: Place<'_>, message: impl Into<String>) {
         if !self.is_full() {
             self.0.push(FieldError::new(place.pointer(), message));
         }
     }
 
-    /// Adds the error that `message` describes, of the field `name`.
+    /// Adds the error `message` for the field `name`.
     pub fn push_field(&mut self, name: &str, message: impl Into<String>) {
         self.push(Place::Member(&Place::Body, name), message);
     }
@@ -90,10 +91,10 @@ impl FieldErrors {
         &self.0
     }
 
-    /// `value`, if there is no error.
+    /// `value`, if the list is empty.
     ///
     /// # Errors
-    /// These, if there is one.
+    /// The list itself, if it is not empty.
     pub fn none_or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() {
             Ok(value)

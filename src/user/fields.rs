@@ -1,5 +1,5 @@
-//! The fields of a user. Each has one row, with its name, who writes it, and its rule. Answers
-//! show the fields in this order.
+//! The fields of a user. The table [`FIELDS`] has one row for each field: its name, who
+//! writes it, and its rule. Responses show the fields in this order.
 
 use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
@@ -12,25 +12,25 @@ use super::{
     visible::is_all_visible,
 };
 
-/// A field that the service knows: an attribute of the item, and a member of its JSON.
+/// A field that the service knows: an attribute of the item, and a member of the JSON object.
 #[derive(Debug)]
 pub struct Field {
-    /// Its name in both.
+    /// The name of the attribute and of the member.
     pub name: &'static str,
-    /// Who writes it.
+    /// Who writes the field.
     pub source: Source,
 }
 
 /// Who writes a field.
 #[derive(Debug)]
 pub enum Source {
-    /// The service. A client may send it back in a `PUT`, as it has read it.
+    /// The service. A client may send the field back unchanged in a `PUT`.
     Service(Kept),
-    /// Clients, by this rule.
+    /// Clients. The values must keep this rule.
     Client(Presence, Rule),
 }
 
-/// What the service keeps of a user.
+/// The type of a field that the service writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// A string: an id or a time.
@@ -42,26 +42,26 @@ pub enum Kept {
 /// Whether a user must have a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Yes.
+    /// The field is required.
     Required,
-    /// No. In a body, null means that the field is left out.
+    /// The field is optional. In a new user or a `PUT`, null means that the field is left out.
     Optional,
 }
 
 use Presence::{Optional, Required};
 
-/// Which values a field takes.
+/// Which values a field can have.
 #[derive(Debug)]
 pub enum Rule {
     /// Strings that pass all of these checks.
     Text(&'static [Check]),
-    /// The same, without the white space around them.
+    /// The same as `Text`, after white space at both ends is removed.
     TrimmedText(&'static [Check]),
-    /// JSON objects, up to 64 KiB of compact JSON and 20 containers deep.
+    /// JSON objects of at most 64 KiB of compact JSON and at most 20 levels of nesting.
     Object,
 }
 
-/// Whether a string keeps a rule, and what to change if it does not.
+/// A function that tells whether a string passes, and the message if it does not.
 pub type Check = (fn(&str) -> bool, &'static str);
 
 /// All fields.
@@ -86,7 +86,7 @@ const fn written(name: &'static str, presence: Presence, rule: Rule) -> Field {
     Field { name, source }
 }
 
-// The names of the fields that the code uses directly.
+// The names of fields that the code refers to.
 pub(super) const USER_ID: &str = "userId";
 pub(super) const EMAIL: &str = "email";
 pub(super) const VERSION: &str = "version";
@@ -117,7 +117,7 @@ const EMAIL_ADDRESS: &[Check] = &[
         |email| email.validate_email(),
         "must be an email address, such as ada@example.com",
     ),
-    // The previous check allows any character before a domain in brackets: `a@\n[127.0.0.1]`.
+    // The check above accepts any character before a domain in brackets: `a@\n[127.0.0.1]`.
     (
         |email| !email.contains(|c: char| c.is_control() || c.is_whitespace()),
         "must not hold spaces or control characters",
@@ -129,7 +129,8 @@ const PHONE_NUMBER: &[Check] = &[(
     "must be a phone number in E.164 form, such as +14155550123",
 )];
 
-/// Whether it is a number in the international form of ITU-T E.164: a plus and at most 15 digits.
+/// Whether `text` is a number in the international form of ITU-T E.164: a plus and 2 to 15 digits,
+/// of which the first is not 0.
 fn is_e164(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|digits| {
         (2..=15).contains(&digits.len())
@@ -138,14 +139,14 @@ fn is_e164(text: &str) -> bool {
     })
 }
 
-/// The length of an object as compact JSON, in bytes.
+/// The maximum length of an object as compact JSON, in bytes.
 const MAX_OBJECT_BYTES: usize = 64 * 1024;
-/// Containers inside each other in an object, itself included.
+/// The maximum number of nested containers. The object itself counts.
 const MAX_OBJECT_DEPTH: usize = 20;
 
 impl Field {
-    /// Whether a stored value has the type of the field. It may break the rule otherwise: other
-    /// clients write items, too.
+    /// Whether a stored value has the type of the field. The value may still break the rule,
+    /// because other clients write items, too.
     pub(super) fn has_type(&self, stored: &AttributeValue) -> bool {
         match (&self.source, stored) {
             (Source::Service(Kept::Version), AttributeValue::N(number)) => {
@@ -158,7 +159,7 @@ impl Field {
         }
     }
 
-    /// The field of this name, if the service knows it.
+    /// The field with this name, if the service knows it.
     pub fn named(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
     }
@@ -173,8 +174,8 @@ impl Field {
 }
 
 impl Rule {
-    /// Reads the value of the field `name`, and adds errors to `errors`. `None` if it has another
-    /// type.
+    /// Reads the value of the field `name`, and adds errors to `errors`. `None` if the value
+    /// has the wrong type.
     pub(super) fn read(
         &self,
         name: &str,
@@ -195,7 +196,7 @@ impl Rule {
     }
 }
 
-/// Reads a string, the value of the field `name`.
+/// Reads the value of the field `name`, which must be a string.
 pub(super) fn string(name: &str, raw: &RawValue, errors: &mut FieldErrors) -> Option<String> {
     json::string(raw)
         .map_err(|message| errors.push_field(name, message))
@@ -224,7 +225,7 @@ fn object(name: &str, raw: &RawValue, errors: &mut FieldErrors) -> Option<Attrib
     Some(object)
 }
 
-/// Whether an object is within the limit of its size.
+/// Whether an object is within the size limit.
 pub(super) fn is_small(object: &AttributeValue) -> bool {
     serde_json::to_vec(&Json(object)).is_ok_and(|json| json.len() <= MAX_OBJECT_BYTES)
 }

@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-/// The length of a partition key of DynamoDB, in bytes of UTF-8
+/// The maximum length of a DynamoDB partition key, in bytes of UTF-8
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
 pub const MAX_KEY_BYTES: usize = 2048;
 
-/// Names a user: any partition key that DynamoDB can hold and a path can carry,
-/// 1 to 2,048 bytes of UTF-8 without control characters.
+/// The identifier of a user: a partition key that DynamoDB can store and a path can contain. It
+/// has 1 to 2,048 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserId(String);
 
@@ -29,8 +29,8 @@ impl UserId {
         }
     }
 
-    /// The `userId` of a new user: 1 to 128 of the characters that a URI never
-    /// escapes (`unreserved`, RFC 3986 section 2.3).
+    /// The `userId` of a new user: 1 to 128 `unreserved` characters. A URI does not
+    /// percent-encode these characters (RFC 3986 section 2.3).
     ///
     /// # Errors
     /// What to change, as a phrase that follows the name of the field.
@@ -43,17 +43,17 @@ impl UserId {
         }
     }
 
-    /// The `userId` of an item: any key of the table.
+    /// The `userId` of a stored item. The text can be any key of the table.
     pub fn stored(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// A random one (a version 4 UUID, RFC 9562).
+    /// A random `userId` (a version 4 UUID, RFC 9562).
     pub fn random() -> Self {
         Self(Uuid::new_v4().to_string())
     }
 
-    /// Its text.
+    /// The `userId` as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! A new user, as a client describes it.
+//! The fields of a user in a request body.
 
 use std::collections::BTreeSet;
 
@@ -11,29 +11,29 @@ use super::{
     json::{self, Members},
 };
 
-/// Containers inside each other in an item
+/// The maximum number of nested containers in an item
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 const MAX_STORED_DEPTH: usize = 32;
 
-/// All that a client writes of a user. Every rule holds.
+/// All fields of a user that clients write. The values keep their rules.
 #[derive(Clone, Debug)]
 pub struct UserInput(Fields);
 
 impl UserInput {
-    /// Reads a new user, and the `userId` that it asks for, if any.
+    /// Reads a new user, and the `userId` that the client asks for, if any.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// All errors in the body.
     pub fn for_creation(members: Members<'_>) -> Result<(Option<UserId>, Self), FieldErrors> {
         let mut reader = Reader::new(members);
         let user_id = reader.user_id(UserId::for_creation);
         Ok((user_id, Self::read(reader)?))
     }
 
-    /// Reads the new user `addressed`. A `userId` in it must be the same.
+    /// Reads the new user `addressed`. A `userId` in the body must be the same.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// All errors in the body.
     pub fn for_creation_at(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
         let mut reader = Reader::new(members);
         reader.addressed(addressed);
@@ -75,7 +75,7 @@ pub(super) fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }
 
-/// The members of a body, and what has been found wrong with them.
+/// The members of a body, and the errors found in them.
 pub(super) struct Reader<'a> {
     members: Members<'a>,
     /// The names that have been read. Every other member is an error.
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The member `name`, which counts as read then.
+    /// The member `name`. Marks the name as read.
     pub(super) fn member(&mut self, name: &str) -> Option<&'a RawValue> {
         self.read.insert(name.to_owned());
         let mut members = self.members.0.iter();
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             .map(|(_, raw)| *raw)
     }
 
-    /// The value of the field `name`, by its rule.
+    /// Reads the value of the field `name` by its rule.
     pub(super) fn read(
         &mut self,
         name: &str,
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         rule.read(name, raw, &mut self.errors)
     }
 
-    /// The `userId`, if there is one that `parse` takes. Null counts as left out.
+    /// The `userId` in the body, if `parse` accepts it. Null counts as left out.
     fn user_id(
         &mut self,
         parse: impl FnOnce(String) -> Result<UserId, &'static str>,
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    /// Adds an error if there is another `userId` than the one that is `addressed`.
+    /// Checks that the `userId` in the body, if any, is `addressed`.
     pub(super) fn addressed(&mut self, addressed: &UserId) {
         self.user_id(|text| {
             (text == addressed.as_str())
@@ -132,8 +132,8 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Every member that clients may not write, as it was sent. Null counts as left out if the
-    /// service keeps the field.
+    /// All members that clients may not write, with the values that the client sent. `userId` is
+    /// not among them. Null counts as left out if the service writes the field.
     pub(super) fn read_only(&mut self) -> Vec<(String, AttributeValue)> {
         let mut read_only = Vec::new();
         for (name, raw) in &self.members.0 {
@@ -154,10 +154,10 @@ impl<'a> Reader<'a> {
         read_only
     }
 
-    /// `value`, once every member has been read.
+    /// `value`, if the body has no errors. Call this after reading all expected members.
     ///
     /// # Errors
-    /// All that is wrong, with repeated names and names that are not fields of a user.
+    /// All errors found, including repeated names and names that were not read.
     pub(super) fn finish<T>(mut self, value: T) -> Result<T, FieldErrors> {
         let (names, repeated) = self.members.names();
         for name in repeated {

@@ -1,5 +1,5 @@
-//! Between JSON and DynamoDB's attribute values. Nothing is lost: numbers keep all their digits,
-//! and a name that is given twice is an error.
+//! Converts between JSON and DynamoDB attribute values without loss. Numbers keep all their
+//! digits, and a repeated name is an error.
 
 use std::{borrow::Borrow, collections::BTreeSet};
 
@@ -16,9 +16,9 @@ use super::{
     number,
 };
 
-/// An attribute value as JSON, always the same text for the same value. Sets become sorted
-/// arrays, binary becomes base64 (RFC 4648 section 4), numbers are written as DynamoDB
-/// holds them, and maps in the order of their names.
+/// An attribute value as JSON. The same value always gives the same text: sets become sorted
+/// arrays, binary becomes base64 (RFC 4648 section 4), numbers keep the text that DynamoDB
+/// returns, and the members of maps are sorted by name.
 pub struct Json<T>(pub T);
 
 impl<T: Borrow<AttributeValue>> Serialize for Json<T> {
@@ -33,7 +33,7 @@ impl<T: Borrow<AttributeValue>> Serialize for Json<T> {
             AttributeValue::Ss(set) => serializer.collect_seq(sorted(set)),
             AttributeValue::Ns(set) => {
                 let mut numbers = sorted(set);
-                // Numbers that are equal as `f64` stay sorted by their text.
+                // Numbers that are equal as f64 stay sorted by their texts.
                 let value = |number: &str| number.parse().unwrap_or(f64::NAN);
                 numbers.sort_by(|a, b| value(a).total_cmp(&value(b)));
                 serializer.collect_seq(numbers.into_iter().map(|n| JsonNumber(n)))
@@ -50,7 +50,7 @@ impl<T: Borrow<AttributeValue>> Serialize for Json<T> {
     }
 }
 
-/// The elements of a set, which DynamoDB gives in any order.
+/// The elements of a set, sorted. DynamoDB returns them in any order.
 fn sorted<T: Ord>(set: &[T]) -> Vec<&T> {
     let mut elements: Vec<_> = set.iter().collect();
     elements.sort_unstable();
@@ -63,7 +63,7 @@ impl Serialize for JsonNumber<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match RawValue::from_string(self.0.to_owned()) {
             Ok(number) => number.serialize(serializer),
-            // No DynamoDB writes a number that JSON cannot; an emulator might.
+            // DynamoDB returns only numbers that JSON can express. An emulator might return others.
             Err(_) => serializer.serialize_str(self.0),
         }
     }
@@ -77,8 +77,8 @@ impl Serialize for JsonBinary<'_> {
     }
 }
 
-/// The members of a JSON object in the order they came, a repeated name
-/// included, each value still as its text.
+/// The members of a JSON object, in the order of the text. Repeated names are included. Each value
+/// is unparsed JSON text.
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -106,7 +106,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 }
 
 impl Members<'_> {
-    /// The names, each once, and those of them that are given more than once.
+    /// All names, and the names that occur more than once.
     pub fn names(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
         let mut names = BTreeSet::new();
         let given = self.0.iter().map(|(name, _)| name.as_str());
@@ -115,7 +115,7 @@ impl Members<'_> {
     }
 }
 
-/// What kind of JSON value a text is, for messages.
+/// The kind of a JSON value, for messages.
 pub fn kind(raw: &RawValue) -> &'static str {
     match raw.get().as_bytes().first() {
         Some(b'{') => "an object",
@@ -127,10 +127,10 @@ pub fn kind(raw: &RawValue) -> &'static str {
     }
 }
 
-/// A JSON string's text.
+/// The text of a JSON string.
 ///
 /// # Errors
-/// What is wrong with it: another kind of value, or a lone surrogate.
+/// A message if the value is no string, or if it has a lone surrogate.
 pub fn string(raw: &RawValue) -> Result<String, String> {
     if !raw.get().starts_with('"') {
         return Err(format!("must be a string, not {}", kind(raw)));
@@ -138,8 +138,8 @@ pub fn string(raw: &RawValue) -> Result<String, String> {
     serde_json::from_str(raw.get()).map_err(|_| String::from("holds a lone surrogate"))
 }
 
-/// Turns JSON into the attribute value that holds it exactly, at most `depth` containers deep.
-/// Adds errors to `errors`. After an error, the value means nothing.
+/// Converts JSON to an attribute value without loss. The JSON may have at most `depth` nested
+/// containers. Adds errors to `errors`. After an error, do not use the value.
 pub fn attribute_value(
     raw: &RawValue,
     place: Place<'_>,
@@ -196,8 +196,8 @@ fn map(text: &str, place: Place<'_>, depth: usize, errors: &mut FieldErrors) -> 
     AttributeValue::M(map.collect())
 }
 
-/// Whether [`Json`] shows `stored` as the value `sent`, which [`attribute_value`] has read. Numbers
-/// are compared by value, and sets without order.
+/// Whether `sent` is the value that [`Json`] shows for `stored`. [`attribute_value`] has read
+/// `sent`. Numbers are compared by value, and sets without order.
 pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
     use AttributeValue::{B, Bool, Bs, L, M, N, Ns, Null, S, Ss};
     match stored {
@@ -234,7 +234,7 @@ enum Element {
 }
 
 impl Element {
-    /// The element for `value`. `None` if a set cannot hold such a value.
+    /// The element for `value`. `None` if JSON never shows such a value in a set.
     fn of(value: &AttributeValue) -> Option<Self> {
         match value {
             AttributeValue::S(text) => Some(Self::Text(text.clone())),
@@ -251,7 +251,7 @@ impl Element {
     }
 }
 
-/// Whether `sent` lists the elements of a set, in any order.
+/// Whether `sent` is a list of the elements in `shown`, in any order.
 fn is_set(shown: impl ExactSizeIterator<Item = Element>, sent: &AttributeValue) -> bool {
     let AttributeValue::L(sent) = sent else {
         return false;

@@ -1,15 +1,15 @@
-//! Numbers, exactly as DynamoDB holds them.
+//! Numbers in the exact form that DynamoDB stores.
 //!
-//! `f64` keeps 17 digits and `u64` 20, so the digits stay text.
+//! The digits stay text, because `f64` and `u64` cannot hold 38 digits.
 
-/// The number of digits that a DynamoDB number holds
+/// The maximum number of significant digits in a DynamoDB number
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html>).
 const MAX_DIGITS: usize = 38;
 /// The exponents that a DynamoDB number can have, in scientific notation.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -130..=125;
 
-/// The text in which DynamoDB returns the JSON number `text`: plain decimal digits, without
-/// zeros around them. `None` if DynamoDB cannot hold it exactly.
+/// The text that DynamoDB returns for the JSON number `text`: decimal digits without an exponent
+/// and without superfluous zeros. `None` if DynamoDB cannot store the number exactly.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let (sign, magnitude) = match text.strip_prefix('-') {
         Some(magnitude) => ("-", magnitude),

@@ -1,4 +1,4 @@
-//! What a client changes of a user: a JSON Merge Patch (RFC 7396).
+//! A partial change of a user (`PATCH`): a JSON Merge Patch (RFC 7396).
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use super::{
     json::Members,
 };
 
-/// The fields that a patch names. Each has a value that keeps its rule, or is removed.
+/// The fields in a patch. Each has a new value that keeps its rule, or `None` to remove the field.
 #[derive(Clone, Debug, Default)]
 pub struct UserPatch(BTreeMap<&'static str, Option<AttributeValue>>);
 
 impl UserPatch {
-    /// Reads a patch of the user `addressed`. A `userId` in it must be the same.
+    /// Reads a patch of the user `addressed`. A `userId` in the body must be the same.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// All errors in the body.
     pub fn read(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
         let mut reader = Reader::new(members);
         reader.addressed(addressed);
@@ -41,10 +41,10 @@ impl UserPatch {
         reader.finish(patch)
     }
 
-    /// The values of the fields that this patch changes in `stored`.
+    /// The new values of the fields that this patch changes in `stored`.
     ///
     /// # Errors
-    /// An object would be too large after it.
+    /// A patched object is too large.
     pub(super) fn fields(
         &self,
         stored: &User,
@@ -69,7 +69,7 @@ fn is_map(value: &AttributeValue) -> bool {
     matches!(value, AttributeValue::M(_))
 }
 
-/// What `target` becomes under `patch` (RFC 7396 section 2).
+/// The result of applying `patch` to `target` (RFC 7396 section 2).
 fn merged(target: Option<AttributeValue>, patch: Map) -> AttributeValue {
     let mut members = match target {
         Some(AttributeValue::M(members)) => members,

@@ -8,22 +8,22 @@ use super::{
     json::Members,
 };
 
-/// A user as a client writes it, or sends it back as it has read it. A field that the client may
-/// not write must be as it is stored.
+/// All fields that a client writes. The client may also send back read-only fields, but their
+/// values must equal the stored values.
 #[derive(Clone, Debug)]
 pub struct Replacement {
     input: UserInput,
-    /// The `version` that the client has read: a condition, like `If-Match`.
+    /// The `version` that the client has read. It is a precondition, like `If-Match`.
     version: Option<AttributeValue>,
-    /// Every other attribute that a client may not write.
+    /// All other attributes in the body that a client may not write.
     read_only: Vec<(String, AttributeValue)>,
 }
 
 impl Replacement {
-    /// Reads a replacement of the user `addressed`. A `userId` in it must be the same.
+    /// Reads a replacement of the user `addressed`. A `userId` in the body must be the same.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// All errors in the body.
     pub fn read(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
         let mut reader = Reader::new(members);
         reader.addressed(addressed);
@@ -38,11 +38,11 @@ impl Replacement {
         })
     }
 
-    /// The values of all fields that clients write. If a client sends a value back as answers show
-    /// it, the stored value stays. For example, a set stays a set, although answers show an array.
+    /// The new values of all fields that clients write. If the client sends the value that
+    /// responses show, the stored value stays. For example, a set stays a set.
     ///
     /// # Errors
-    /// [`Error::OtherVersion`], and [`Error::Invalid`] if it changes what a client may not.
+    /// [`Error::OtherVersion`]. [`Error::Invalid`] if the replacement changes a read-only field.
     pub(super) fn fields(
         &self,
         stored: &User,

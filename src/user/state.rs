@@ -1,14 +1,15 @@
-//! What the service keeps in an item for itself.
+//! The service's own data in an item.
 
 use serde_dynamo::AttributeValue;
 use uuid::Uuid;
 
 use super::{EmailKey, Map};
 
-/// The service's own state of a user: the map attribute `_userService`. Answers leave it out.
+/// The service's own state of a user: the map attribute `_userService`. Responses do not show
+/// the state.
 ///
-/// Members that this version of the service does not know stay: a newer version may run beside
-/// it during a deployment.
+/// Unknown members stay unchanged, because a newer version of the service may run at the same time
+/// during a deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State(Map);
 
@@ -16,10 +17,10 @@ pub struct State(Map);
 const EMAIL_KEY: &str = "emailKey";
 
 impl State {
-    /// The attribute in which it is stored.
+    /// The name of the attribute.
     pub const NAME: &str = "_userService";
-    /// A random value. Each write puts a new one into the item. If the revision is the same, only
-    /// other clients can have changed the item.
+    /// The member with the revision, a random value. Each write of the service stores a new
+    /// revision. If the revision is unchanged, only other clients can have changed the item.
     pub const REVISION: &str = "revision";
 
     /// The state after the first write of an item.
@@ -27,10 +28,10 @@ impl State {
         Self(Map::new()).revised()
     }
 
-    /// Reads the attribute of this name.
+    /// Reads the attribute [`State::NAME`].
     ///
     /// # Errors
-    /// The attribute, if it is not a map with a `revision`. Another client wrote it then.
+    /// The attribute unchanged, if it is not a map with a `revision`. Another client wrote it.
     pub(super) fn read(attribute: AttributeValue) -> Result<Self, AttributeValue> {
         let is_own =
             matches!(&attribute, AttributeValue::M(map) if map.contains_key(Self::REVISION));
@@ -40,7 +41,7 @@ impl State {
         }
     }
 
-    /// The attribute that holds it.
+    /// The state as an attribute value.
     pub fn to_attribute(&self) -> AttributeValue {
         AttributeValue::M(self.0.clone())
     }
@@ -50,7 +51,7 @@ impl State {
         self.0.get(Self::REVISION)
     }
 
-    /// The same state with a fresh revision.
+    /// The same state with a new revision.
     pub(super) fn revised(mut self) -> Self {
         let revision = AttributeValue::S(Uuid::new_v4().to_string());
         self.0.insert(Self::REVISION.to_owned(), revision);
@@ -65,7 +66,7 @@ impl State {
         }
     }
 
-    /// The same state with the claim on `key`, or without a claim.
+    /// The same state with the claim on `key`, or without a claim if `key` is `None`.
     pub(super) fn holding(mut self, key: Option<&EmailKey>) -> Self {
         match key {
             Some(key) => {

@@ -4,11 +4,11 @@ use std::{fmt, time::SystemTime};
 
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-/// A moment, to the millisecond.
+/// A point in time, in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(OffsetDateTime);
 
-/// Cuts off what is finer than a millisecond.
+/// Truncates to whole milliseconds.
 impl From<SystemTime> for Timestamp {
     fn from(moment: SystemTime) -> Self {
         Self(OffsetDateTime::from(moment).truncate_to_millisecond())
@@ -16,7 +16,7 @@ impl From<SystemTime> for Timestamp {
 }
 
 impl Timestamp {
-    /// In seconds since 1970, as DynamoDB's time to live counts them.
+    /// The Unix time in seconds, as DynamoDB's Time to Live (TTL) uses it.
     pub fn unix_seconds(self) -> u64 {
         self.0.unix_timestamp().try_into().unwrap_or_default()
     }

@@ -1,18 +1,18 @@
 //! The `version`.
 
-/// Counts the writes of a user: 1 when it is created, one more with each write. It is at most
-/// 2^53 - 1, which every JSON parser keeps (RFC 8259 section 6). The count starts again at 1
-/// after that.
+/// Counts the writes of a user. A new user has version 1, and each write adds 1. The maximum is
+/// 2^53 - 1, because JSON parsers agree exactly on integers up to this value (RFC 8259 section 6).
+/// After the maximum, the count starts again at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(u64);
 
 impl Version {
-    /// The version that a user is created with.
+    /// The version of a new user.
     pub const FIRST: Self = Self(1);
-    /// The last one before the count starts again.
+    /// The last version before the count starts again.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Reads a number of DynamoDB. `None` if it is no version of this service.
+    /// Reads a DynamoDB number. `None` if the number is not a valid version.
     pub fn parse(number: &str) -> Option<Self> {
         let version = number.parse().map(Self).ok()?;
         (Self::FIRST.0..=Self::MAX.0)
@@ -20,12 +20,12 @@ impl Version {
             .then_some(version)
     }
 
-    /// The number.
+    /// The version as a number.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The version after `version`; the first one after none.
+    /// The version after `version`. The first version if `version` is `None`.
     pub fn after(version: Option<Self>) -> Self {
         match version {
             Some(version) if version != Self::MAX => Self(version.0 + 1),

@@ -1,4 +1,4 @@
-//! Which characters of a name can be seen.
+//! Which characters of a name are visible.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -8,32 +8,34 @@ use icu_properties::{
     },
 };
 
-/// What a character does to a line of text.
+/// The effect of a character on a line of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// It shows.
+    /// The character is visible.
     Shows,
-    /// It shows as space, or it is a control character. Another rule covers control characters.
+    /// The character is white space or a control character. Another rule covers control
+    /// characters.
     Space,
-    /// It chooses a form of the character before it: Japanese names need these, and emoji.
+    /// The character selects a form of the previous character. Japanese names and emoji need such
+    /// characters.
     Selects,
-    /// It joins or separates the characters around it. Persian, Sinhala, Mongolian and emoji
-    /// need these.
+    /// The character joins or separates its neighbors. Persian, Sinhala, Mongolian and emoji need
+    /// such characters.
     Joins,
-    /// It shows as nothing, or reorders what is around it.
+    /// The character is invisible, or reorders the text around it.
     Hides,
 }
 
 impl Effect {
     fn of(c: char) -> Self {
         match c {
-            // The non-joiner, the joiner and Mongolian's vowel separator.
+            // The non-joiner, the joiner and the Mongolian vowel separator.
             '\u{200c}' | '\u{200d}' | '\u{180e}' => Self::Joins,
-            // Line and paragraph separator, Braille's blank pattern, and interlinear controls.
+            // Line and paragraph separators, the blank Braille pattern, and interlinear controls.
             '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{fff9}'..='\u{fffb}' => Self::Hides,
             c if is_noncharacter(c) => Self::Hides,
             c if CodePointSetData::new::<VariationSelector>().contains(c) => Self::Selects,
-            // All of Bidi_Control is among these.
+            // This set includes all of Bidi_Control.
             c if CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) => Self::Hides,
             c if c.is_whitespace() || c.is_control() => Self::Space,
             _ => Self::Shows,
@@ -41,17 +43,17 @@ impl Effect {
     }
 }
 
-/// Whether `text` holds nothing invisible, and no control of the direction of writing, by
-/// Unicode's Default_Ignorable_Code_Point
+/// Whether `text` has no invisible characters and no bidirectional controls. Most of these
+/// characters have the Unicode property Default_Ignorable_Code_Point
 /// (<https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point>).
 ///
 /// A variation selector may follow a visible character that is not an ASCII letter. A joiner may
-/// stand where scripts need it (RFC 5892 appendix A): after a virama, and after a letter that
-/// joins the next letter, as in Arabic. Between two emoji, a joiner makes one emoji of them.
+/// follow a virama, or a letter that joins the next letter, as in Arabic (RFC 5892 appendix A). A
+/// joiner may also stand between two emoji, and makes one emoji of them.
 pub(super) fn is_all_visible(text: &str) -> bool {
     let joining = CodePointMapData::<JoiningType>::new();
     let mut before = None;
-    // The last character that is no mark on another one.
+    // The last visible or white-space character that is not a combining mark.
     let mut letter = None;
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
@@ -81,7 +83,7 @@ pub(super) fn is_all_visible(text: &str) -> bool {
     true
 }
 
-/// The types of letters that join the next one.
+/// The types of letters that join the next letter.
 const JOINS_NEXT: [JoiningType; 2] = [JoiningType::DualJoining, JoiningType::LeftJoining];
 
 fn is_virama(c: char) -> bool {
@@ -94,7 +96,7 @@ fn is_emoji(c: Option<char>) -> bool {
     c.is_some_and(|c| pictures.contains(c) || skin_tones.contains(c))
 }
 
-/// One of the code points that never stand for a character
+/// Whether `c` is a code point that never represents a character
 /// (<https://www.unicode.org/faq/private_use.html#noncharacters>).
 fn is_noncharacter(c: char) -> bool {
     let code_point = u32::from(c);
