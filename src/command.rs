@@ -57,7 +57,8 @@ pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) ->
     }
 }
 
-/// Writes a line to the standard output. It is no error where nobody reads it.
+/// Writes a line to the standard output. A failure to write is ignored, because nobody may be
+/// reading.
 fn say(text: &str) {
     let _ = writeln!(stdout(), "{text}");
 }

@@ -1,5 +1,5 @@
-//! Configuration. Both binaries read it here, once. All faults of it come in one answer, which
-//! names each setting, what is wrong with it, and an example.
+//! Configuration. Both binaries read it here, once. One error reports all faults. For each, it
+//! names the setting, what is wrong with it, and an example.
 
 mod endpoint;
 mod reader;
@@ -20,8 +20,8 @@ use crate::{
 /// The configuration of the Lambda function.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `TABLE_NAME`, `EMAILS_TABLE_NAME` unless `UNIQUE_EMAILS` is `off`, and
-    /// `IDEMPOTENCY_TABLE_NAME`.
+    /// `TABLE_NAME`, `IDEMPOTENCY_TABLE_NAME`, and `EMAILS_TABLE_NAME`. The last is not read if
+    /// `UNIQUE_EMAILS` is `off`.
     pub tables: Tables,
     /// `AUTH_MODE`.
     pub auth_mode: AuthMode,
@@ -85,18 +85,18 @@ impl Settings {
 /// The configuration of the local server and its commands, apart from their options.
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
-    /// `ALLOWED_ORIGINS`, and by default every origin of this machine, for front ends in
-    /// development. If the DynamoDB is elsewhere, the default is none: a page that happens to
-    /// be open must not reach those users.
+    /// `ALLOWED_ORIGINS`. The default is every origin of this machine, for front ends in
+    /// development. If the DynamoDB is elsewhere, the default is no origin, because a page that
+    /// happens to be open must not reach those users.
     pub allowed_origins: AllowedOrigins,
     /// The endpoint of DynamoDB; `None` is the embedded DynamoDB.
     pub endpoint: Option<Endpoint>,
 }
 
 impl LocalSettings {
-    /// Reads the configuration from the environment, in which `variable` looks up a name, and
-    /// checks that the options name a table of its own for each of `tables`. An empty variable
-    /// counts as none. An empty `ALLOWED_ORIGINS` allows no origin.
+    /// Reads the configuration from the environment, in which `variable` looks up a name. Checks
+    /// that no two of the `tables` in the options have the same name. An empty variable counts as
+    /// none, but an empty `ALLOWED_ORIGINS` allows no origin.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -144,7 +144,8 @@ const BASE_PATH: Setting = Setting::new("BASE_PATH", "accounts/v1");
 const REGION: Setting = Setting::new("AWS_REGION", "us-east-1");
 
 impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
-    /// The table of claims; `Some(None)` where users may share an address.
+    /// The table of claims. `Some(None)` if users may share an address, and `None` if there is a
+    /// fault.
     fn emails_table(&mut self) -> Option<Option<String>> {
         let purpose = "It is the name of the DynamoDB table of claims on email addresses. With \
                        UNIQUE_EMAILS=off there is none";

@@ -1,5 +1,5 @@
-//! `user-service claim-emails`: claims the email addresses of users who are older than claims,
-//! and finds claims that are left over from a time when nobody maintained them.
+//! `user-service claim-emails`: claims the email addresses of users who were stored before claims
+//! existed. Also finds claims that are left over from a time when nobody maintained them.
 
 mod progress;
 
@@ -87,11 +87,11 @@ fn place(
     }
 }
 
-/// Finds the claims whose user is gone or has another address, and gives them up if `gives_up`:
-/// in the wrong table of users, every claim is one. Then walks the table of users, and claims
-/// for each user whose address nobody has claimed. Both write at most `rate` times a second
-/// together. This can run while the service does, and again after it was stopped at any point:
-/// a user who has a claim keeps it.
+/// Finds the claims whose user is gone or has another address. Gives them up only if `gives_up`,
+/// because with the wrong table of users every claim would be one of them. Then walks the table of
+/// users, and claims each address that nobody has claimed. The two walks together write at most
+/// `rate` times a second. A user who has a claim keeps it, so this can run while the service does,
+/// and again after it was stopped at any point.
 async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, Error> {
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,8 +160,8 @@ async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Re
     }
 }
 
-/// The outcome of `call`, made up to ten times, a second apart, while it fails for a reason
-/// that may pass.
+/// The outcome of `call`. While the call fails for a reason that may pass, it is repeated after a
+/// second. It is made at most ten times.
 async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
 where
     Call: Future<Output = Result<T, dynamodb::Error>>,

@@ -86,10 +86,10 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The place that `--data` or the environment names; `None` where neither does.
+    /// The place that `--data` or the environment names. `None` if neither names one.
     ///
     /// # Errors
-    /// Both do.
+    /// Both name a place.
     pub(super) fn named(
         data: Option<PathBuf>,
         endpoint: Option<Endpoint>,
@@ -106,8 +106,8 @@ impl Place {
     }
 }
 
-/// Opens the store for the service, with a sample user if it is new and `sample`. Makes the
-/// tables, except in a DynamoDB elsewhere. Returns the store and a line that says what it is.
+/// Opens the store for the service. If `sample`, a new store gets a sample user. Makes the tables,
+/// except in a DynamoDB elsewhere. Returns the store and a line that describes it.
 ///
 /// # Errors
 /// Why it cannot be used.
@@ -180,8 +180,8 @@ async fn prepare(
     Ok(store.check_tables().await?)
 }
 
-/// Opens the store for a command that works on users who are there; `None` is the DynamoDB of
-/// the AWS configuration. Makes no table and no file.
+/// Opens the store for a command that works on existing users. If `place` is `None`, it is the
+/// DynamoDB of the AWS configuration. Makes no table and no file.
 ///
 /// # Errors
 /// Why it cannot be used.
@@ -216,7 +216,7 @@ pub(super) async fn open_existing(
     Ok(store)
 }
 
-/// Checks that the file has something in it.
+/// Checks that the file exists and is not empty.
 fn check_file(file: &Path) -> Result<(), String> {
     let shown = file.display();
     match std::fs::metadata(file) {

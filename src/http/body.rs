@@ -27,7 +27,7 @@ pub fn json(request: &Request) -> Result<Members<'_>, Error> {
     members(bytes(request, &[JSON], message)?)
 }
 
-/// The same, if it is `application/merge-patch+json` or `application/json`.
+/// As [`json()`], for a body that is `application/merge-patch+json` or `application/json`.
 ///
 /// # Errors
 /// As [`json()`].
@@ -37,7 +37,7 @@ pub fn merge_patch(request: &Request) -> Result<Members<'_>, Error> {
     members(bytes(request, &[MERGE_PATCH, JSON], message)?)
 }
 
-/// `message` is for a body of another type than `types`.
+/// The bytes of the body, if it is one of the media `types`. If not, the error has `message`.
 fn bytes<'a>(
     request: &'a Request,
     types: &[&str],

@@ -1,8 +1,8 @@
 //! The conditions of a request: `If-Match` and `If-None-Match` (RFC 9110 section 13.1), and the
 //! entity-tags that they name.
 //!
-//! The crate `headers` skips list members that it cannot parse, so a condition could be lost. Here
-//! a list with a mistake in it is an error.
+//! The crate `headers` is not used, because it skips list members that it cannot parse, so that a
+//! condition could be lost. Here a list with a mistake in it is an error.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{
@@ -48,7 +48,7 @@ impl EntityTag {
 pub enum IfMatch {
     /// Any: there is no header, or it is `*`.
     Any,
-    /// One of these. None if the header has weak tags only, which match nothing.
+    /// One of these. The list is empty if the header has only weak tags, which match nothing.
     OneOf(Vec<EntityTag>),
 }
 

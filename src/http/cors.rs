@@ -60,7 +60,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// Adds what lets the page that sent the request read the answer.
+    /// Adds the header fields with which the page that sent the request may read the answer.
     pub(super) fn share(&self, response: &mut HeaderMap, request: &HeaderMap) {
         let origin = request.get(ORIGIN);
         let allowed = match self {
@@ -120,7 +120,8 @@ pub fn serialized(origin: &str) -> Option<HeaderValue> {
     format!("{scheme}://{host}").parse().ok()
 }
 
-/// What a page may send: what the service reads, what signs a request, and what traces it.
+/// The header fields that a page may send: those that the service reads, that sign a request, and
+/// that trace it.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Amz-Date, X-Amz-Security-Token, X-Api-Key, X-Request-Id";
 /// The header fields that a page may read, in addition to those that any page may read.
 const RESPONSE_HEADERS: &str =

@@ -1,4 +1,4 @@
-//! Why a request is refused, and how the JSON API tells it: the one place that turns errors into
+//! Why a request is refused, and how the JSON API tells it. Only this module turns errors into
 //! status codes, codes and sentences.
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ pub enum Error {
     /// The method is not a token (RFC 9110 section 5.6.2).
     #[error("the method is none of HTTP")]
     MalformedMethod,
-    /// The body is not one JSON text; says where.
+    /// The body is not one JSON text. Carries what is wrong, and where.
     #[error("the body is not JSON")]
     MalformedJson(String),
     /// A header field that the operation reads cannot be understood.

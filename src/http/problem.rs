@@ -60,8 +60,8 @@ pub fn problem(
     answer::json(status, "application/problem+json", &body)
 }
 
-/// The reason phrase of RFC 9110 section 15. The crate `http` has that of RFC 7231 for two
-/// statuses.
+/// The reason phrase of RFC 9110 section 15. For two statuses, the crate `http` still has the
+/// phrase of RFC 7231.
 fn reason_phrase(status: StatusCode) -> &'static str {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",

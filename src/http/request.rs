@@ -18,7 +18,7 @@ const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 /// A request, independent of the gateway.
 #[derive(Debug)]
 pub struct Request {
-    /// The gateway's name for it, to find it again in the logs.
+    /// The gateway's id of the request, with which it can be found in the logs.
     pub id: String,
     /// The method as it came. It may be none of HTTP.
     pub method: String,

@@ -1,9 +1,9 @@
 //! An event of API Gateway: a REST proxy event, or an HTTP API event of payload format 2.0 or 1.0.
 //!
-//! `lambda_http` has an adapter for this. It panics on events that a client can cause (a body that
-//! is not base64, an odd `Host`, a path of 70 kB), and fails to deserialise a null header or an
-//! odd method; the client of each would see a 502. Here any field may be missing or of another
-//! type.
+//! `lambda_http` has an adapter for events, which is not used. It panics on events that a client
+//! can cause (a body that is not base64, an odd `Host`, a path of 70 kB). It fails to deserialise a
+//! null header or an odd method. In each case, the client would get a 502. Here any field may be
+//! missing or have another type.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -103,7 +103,7 @@ struct Claims {
     groups: Value,
 }
 
-/// Reads a value; its default if it has another type.
+/// Reads a value. A value of another type gives the default.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -111,7 +111,8 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     Ok(T::deserialize(value).unwrap_or_default())
 }
 
-/// Reads an object; its default if the value is none. (A derived struct also reads an array.)
+/// Reads an object. A value that is no object gives the default. (A derived struct would also
+/// accept an array.)
 fn object<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -173,8 +174,8 @@ impl Event {
         }
     }
 
-    /// The query parameters. REST APIs have decoded them. A null stands for a parameter without a
-    /// value: `?userId` asks for a user, not for the list.
+    /// The query parameters. REST APIs send them decoded. A null counts as a parameter with an
+    /// empty value. So `?userId` asks for a user, not for the list.
     pub(super) fn query(&self) -> Query {
         if self.request_context.http.is_some() {
             return Query::parse(&self.raw_query_string);
@@ -195,7 +196,7 @@ impl Event {
             };
             let value = HeaderValue::from_bytes(text(value).as_bytes());
             let value = value.unwrap_or(HeaderValue::from_static(""));
-            // An error here means more fields than a map holds: over 24,000.
+            // This fails only if there are more fields than a map holds: over 24,000.
             let _ = headers.try_append(&name, value);
         }
         headers
@@ -250,8 +251,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Every value of every name. `last` has the last value of each, for gateways that send no
-/// `every`.
+/// Every value of every name. `every` has all values of a name, and `last` only the last one.
+/// `last` counts for the names that are not in `every`, because some gateways send no `every`.
 fn every_value<'a>(
     every: &'a Entries,
     last: &'a Entries,
@@ -264,8 +265,9 @@ fn every_value<'a>(
     })
 }
 
-/// Whether the signer has its credentials from an identity pool of Cognito: it is an end user,
-/// and no service. Events name the pool, the identity and its provider in fields of their own.
+/// Whether the signer has its credentials from an identity pool of Cognito. Such a signer is an
+/// end user, not a service. Events name the pool, the identity and its provider in separate
+/// fields.
 fn is_of_identity_pool(signer: &Entries) -> bool {
     let mut fields = signer.iter();
     fields.any(|(name, value)| name.starts_with("cognito") && !value.is_null())

@@ -1,5 +1,5 @@
-//! Where the API is mounted: what stands before `/users` in a path, and in the URL that the client
-//! used.
+//! Finds where the API is mounted: the prefix before `/users` in the path of an event, and in the
+//! URL that the client used.
 
 use crate::http::{
     base_path::{BasePath, absolute_path},
@@ -51,7 +51,7 @@ impl Place<'_> {
             None => prefix,
         };
         Mounted {
-            // Never `//host`, which would lead the client elsewhere.
+            // The mount never begins with `//host`, which would lead the client elsewhere.
             mount: absolute_path(mount),
             path: path.to_owned(),
         }

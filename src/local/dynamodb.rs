@@ -27,7 +27,7 @@ use crate::{
     store,
 };
 
-/// How long a connection may be idle: the SDK closes those that it keeps after 90 seconds.
+/// How long a connection may be idle. The SDK closes an idle connection after 90 seconds.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// A DynamoDB in this process, served on a port that only programs on this machine reach: it
@@ -60,10 +60,9 @@ impl EmbeddedDynamoDb {
         Self::serve(Database::memory().map_err(StartError::Engine)?).await
     }
 
-    /// Starts one that keeps its tables in `file`, and makes the file if it is
-    /// not there. What was answered outlives the process, however it ends. Only the owner
-    /// of the file can read and write it. A file of another program is refused, and left
-    /// as it is.
+    /// Starts one that keeps its tables in `file`. Makes the file if it does not exist. A write
+    /// that was answered is kept, however the process ends. Only the owner of the file can read
+    /// and write it. A file of another program is refused, and left as it is.
     ///
     /// # Errors
     /// [`StartError::File`] and [`StartError::Listen`].
@@ -93,10 +92,10 @@ impl EmbeddedDynamoDb {
     }
 }
 
-/// The configuration for the DynamoDB at `endpoint_url`: the standard one of AWS,
-/// or, for one on this machine, the environment alone. That one takes any
-/// credentials, so where there are none it gets made-up ones, and no profile that
-/// is meant for AWS can come in the way.
+/// The configuration for the DynamoDB at `endpoint_url`. For a DynamoDB elsewhere, it is the
+/// standard configuration of AWS. For one on this machine, it comes from the environment alone, so
+/// that no profile for AWS interferes. A DynamoDB on this machine takes any credentials, so made-up
+/// ones are used if the environment has none.
 pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
     if !is_on_this_machine(endpoint_url) {
         return aws_config::defaults(BehaviorVersion::latest())

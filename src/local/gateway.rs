@@ -41,11 +41,11 @@ type Response = hyper::Response<Full<Bytes>>;
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// How many invocations run at a time. A DynamoDB on one machine does few calls at a time. If
-/// more waited there, their calls would time out, and the repeats would add to the load.
+/// How many invocations run at a time. A DynamoDB on one machine does few calls at a time. With
+/// more invocations, calls would wait there and time out, and repeats would add to the load.
 const MAX_INVOCATIONS: usize = 8;
 
-/// What a gateway takes, and from whom.
+/// The settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The caller of a request without `X-Local-Caller`; `None` is a service, which may do
@@ -63,11 +63,12 @@ pub struct Settings {
 /// see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// All, as API Gateway does, which asks who calls.
+    /// All, as API Gateway does. (API Gateway also authenticates the caller.)
     All,
-    /// Those that no page of another site sends. The host is loopback or the address that the
-    /// gateway listens on. A gateway that listens on all addresses takes any IP address: DNS
-    /// rebinding needs a name. `Origin`, if sent, is the gateway's own or an allowed one.
+    /// Those that no page of another site sends. The host must be loopback or the address that the
+    /// gateway listens on. If the gateway listens on all addresses, the host may be any IP address,
+    /// because DNS rebinding needs a name. `Origin`, if sent, must be the gateway's own or an
+    /// allowed one.
     NoneOfForeignPages,
 }
 

@@ -25,11 +25,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a server waits for a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For the head of a request, from when the connection is open or the last answer is
-    /// sent. After it, the connection is closed.
+    /// How long it waits for the head of a request. The time starts when the connection opens or
+    /// the last answer is sent. When it is over, the server closes the connection.
     pub head: Duration,
-    /// For the whole body, from the end of the head. After it, the request is answered with
-    /// 408 and the connection is closed.
+    /// How long it waits for the whole body. The time starts at the end of the head. When it is
+    /// over, the server answers with 408 and closes the connection.
     pub body: Duration,
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn serve<Handle, Answer>(
 }
 
 /// Whether a request names a host, in its target or its `Host` (RFC 9110 section 7.2), and
-/// none but those that `serves` knows, without their port.
+/// `serves` accepts each host that it names. `serves` gets the host without its port.
 pub(super) fn is_for(head: &Parts, serves: impl Fn(&str) -> bool) -> bool {
     let target = head.uri.authority().cloned().map(Some);
     let fields = head

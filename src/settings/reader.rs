@@ -55,8 +55,8 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
         self.faults.push(fault);
     }
 
-    /// The value of a setting that has no default. `purpose` is a sentence without its full
-    /// stop.
+    /// The value of a setting that has no default. If it is not set, the fault contains `purpose`,
+    /// a sentence without its full stop.
     pub(super) fn required(&mut self, setting: Setting, purpose: &str) -> Option<String> {
         let value = self.get(setting);
         if value.is_none() {
@@ -86,7 +86,7 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
             .ok()
     }
 
-    /// Finds settings that name the same table: each needs a table of its own.
+    /// Finds settings that name the same table. That is a fault, because each needs its own table.
     pub(super) fn check_tables<'a>(
         &mut self,
         tables: impl IntoIterator<Item = (Setting, Option<&'a str>)>,

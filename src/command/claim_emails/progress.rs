@@ -36,7 +36,7 @@ impl Progress {
                 Some(about) if about >= walked => format!(" of about {about}"),
                 Some(_) | None => String::new(),
             };
-            // The walk goes on where nobody reads this.
+            // The walk goes on even if this cannot be written: nobody may be reading.
             let _ = writeln!(stderr(), "Walked {walked} {what}{about}");
         }
     }

@@ -44,8 +44,8 @@ pub enum FileError {
     Engine(#[from] DynoxideError),
 }
 
-/// Opens the database in `file`. Makes the file if it does not exist, and lets nobody but its
-/// owner read and write it and what is beside it.
+/// Opens the database in `file`. Makes the file if it does not exist. Only the owner can read and
+/// write it and the files that SQLite puts beside it.
 ///
 /// # Errors
 /// Why it cannot keep tables. A file of another program is left as it is.
@@ -84,8 +84,8 @@ fn check(path: &str, file: File) -> Result<(), FileError> {
 
 /// The tables of the SQLite database, which is left as it is.
 fn tables(path: &str) -> rusqlite::Result<Vec<String>> {
-    // A log of changes holds the newest ones. Where there is none, `immutable` keeps SQLite
-    // from making one.
+    // The write-ahead log (`-wal`) holds the newest changes. If there is no log, `immutable` keeps
+    // SQLite from making one.
     let immutable = match Path::new(&format!("{path}-wal")).exists() {
         true => "",
         false => "&immutable=1",

@@ -143,7 +143,7 @@ fn with_json<Input: DeserializeOwned, Output: Serialize>(
 ) -> dynoxide::Result<String> {
     let input = serde_json::from_str(body).map_err(|error| {
         let error = error.to_string();
-        // The engine puts a mark such as `VALIDATION:` before some.
+        // The engine begins some messages with a mark such as `VALIDATION:`.
         let message = match error.split_once(':') {
             Some((mark, message)) if !mark.contains(|c: char| c.is_ascii_lowercase()) => message,
             Some(_) | None => &error,

@@ -1,4 +1,4 @@
-//! Between HTTP and the events of a REST API
+//! Converts HTTP requests to events of a REST API, and proxy responses to HTTP answers
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html>).
 
 use std::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::http::router::Resource;
 
-/// The proxy event for a request of `caller`; `None` is a service that signs its requests.
+/// The proxy event for a request. If `caller` is `None`, a service that signs its requests calls.
 pub(super) fn from_request(
     head: &Parts,
     body: &Bytes,
@@ -127,7 +127,7 @@ fn single_and_multi(fields: impl Iterator<Item = (String, String)>) -> (Value, V
     (Value::Object(last), json!(every))
 }
 
-/// The answer that a proxy response stands for, if it stands for one.
+/// The HTTP answer of a proxy response. `None` if the value is no proxy response.
 pub(super) fn into_response(proxy_response: &Value) -> Option<Response> {
     let status = proxy_response["statusCode"].as_u64()?.try_into().ok()?;
     let body = proxy_response["body"].as_str().unwrap_or_default();
@@ -139,7 +139,7 @@ pub(super) fn into_response(proxy_response: &Value) -> Option<Response> {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
             response.headers_mut().append(&name, value);
             if name == ACCESS_CONTROL_ALLOW_HEADERS {
-                // A page may send what this gateway understands, too.
+                // A page may also send the header field that only this gateway understands.
                 response.headers_mut().append(name, caller::HEADER.into());
             }
         }
