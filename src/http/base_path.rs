@@ -1,17 +1,18 @@
 //! The base path of the API.
 
-/// The base path of a custom domain: nothing, or segments with a slash before each
-/// (`/accounts/v1`).
+/// The base path of a custom domain: empty, or segments with a slash before each (`/accounts/v1`).
 #[derive(Clone, Debug, Default)]
 pub struct BasePath(String);
 
 impl BasePath {
-    /// Reads segments with slashes between or around them. No segment is no base path.
+    /// Reads segments with slashes between or around them. Without segments, the base path is
+    /// empty.
     ///
     /// # Errors
-    /// What to change, as a phrase that follows the name of the setting: it is `users`. The path
-    /// `/users/users` would be the user `users` to the gateway, which authorises the call, and the
-    /// list of users to the service.
+    /// The base path is `users`. The path `/users/users` would then have two meanings. The gateway,
+    /// which authorises the call, would read it as the user `users`. The service would read it as
+    /// the list of users. The error says what to change, as a phrase that follows the name of the
+    /// setting.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let path = absolute_path(text);
         if path == "/users" {
@@ -20,7 +21,7 @@ impl BasePath {
         Ok(Self(path))
     }
 
-    /// Its text, empty or with a slash before each segment.
+    /// The text of the base path: empty, or with a slash before each segment.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,6 +1,6 @@
-//! The contract, and a page to read and try it on (feature `docs`).
+//! The contract, and a page that shows it and sends requests (feature `docs`).
 //!
-//! The page is Swagger UI, from assets in the binary: it asks no other host.
+//! The page is Swagger UI. Its assets are in the binary, so it loads nothing from another host.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::{Response, answer, request::Request};
 
-/// What this module serves.
+/// A document that this module serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
-    /// `/`: leads to the page.
+    /// `/`: redirects to the page.
     Start,
     /// `/docs`: the page.
     Page,
@@ -23,7 +23,7 @@ pub enum Document {
     Style,
     /// Swagger UI.
     Script,
-    /// What starts Swagger UI.
+    /// The script that starts Swagger UI.
     Initializer,
     /// `/openapi.json`: the contract.
     OpenApiJson,
@@ -31,7 +31,7 @@ pub enum Document {
     OpenApiYaml,
 }
 
-/// A header field that any request may have, beside those of the contract.
+/// A header field that any request may have, in addition to those of the contract.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderField {
     /// Its name.
@@ -42,13 +42,14 @@ pub struct HeaderField {
     pub pattern: &'static str,
 }
 
-/// Only what this service serves itself, and the small pictures in its style sheet.
+/// The `Content-Security-Policy`: the page loads only what this service serves, and the small
+/// pictures in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The contract without what is for API Gateway alone: it is the gateway, too,
-/// that asks who calls.
+/// The contract without the parts that only API Gateway uses. Among them is `security`, because the
+/// gateway authenticates the callers.
 static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     let document = serde_saphyr::from_str(include_str!("../../openapi.yaml"));
     let mut document = document.expect("the tests read this very document");
@@ -72,7 +73,7 @@ impl Document {
         })
     }
 
-    /// The path of it, for the log.
+    /// The path of the document, for the log.
     pub fn template(self) -> &'static str {
         match self {
             Self::Start => "/",
@@ -83,7 +84,7 @@ impl Document {
         }
     }
 
-    /// The answer to a `GET` of it. The contract has `gateway_header` in each operation.
+    /// The answer to a `GET` of the document. In the contract, each operation has `gateway_header`.
     pub fn answer(self, request: &Request, gateway_header: Option<&HeaderField>) -> Response {
         const HTML: &str = "text/html; charset=utf-8";
         const CSS: &str = "text/css; charset=utf-8";
@@ -120,7 +121,7 @@ fn swagger_ui(asset: &str) -> String {
     text.expect("the tests read this very asset")
 }
 
-/// The contract, with the address at which the client has found it, and with `gateway_header`.
+/// The contract with `gateway_header`. Its server is the address that the client used.
 fn contract(request: &Request, gateway_header: Option<&HeaderField>) -> Value {
     let mut contract = CONTRACT.clone();
     let url = if request.mount.is_empty() {
@@ -137,7 +138,7 @@ fn contract(request: &Request, gateway_header: Option<&HeaderField>) -> Value {
     contract
 }
 
-/// Adds `header` to the parameters of a path, which are those of each of its operations.
+/// Adds `header` to the parameters of a path. They apply to each operation of the path.
 fn add_header(path_item: &mut Value, header: &HeaderField) {
     let parameter = json!({
         "name": header.name,
@@ -151,7 +152,7 @@ fn add_header(path_item: &mut Value, header: &HeaderField) {
     }
 }
 
-/// Removes what names the callers, and the paths that only the gateway answers.
+/// Removes the security schemes and requirements, and the paths that only the gateway answers.
 fn remove_security(document: &mut Value) {
     if let Some(components) = document["components"].as_object_mut() {
         components.remove("securitySchemes");

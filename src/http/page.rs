@@ -1,4 +1,4 @@
-//! Lists: the parameters that choose a page, and its answer.
+//! Pages of users: the parameters that choose a page, and the answer with the page.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, header::LINK};
@@ -15,11 +15,12 @@ use crate::{
     user::MAX_KEY_BYTES,
 };
 
-/// The first byte of a cursor. It says how the rest is read, so that this can change.
+/// The first byte of a cursor. It names the format of the other bytes, so that the format can
+/// change.
 const CURSOR_FORMAT: u8 = 1;
 
-/// The length of the users in one page, in bytes: the 6 MB (6,291,556 bytes) of a response that
-/// Lambda lets out, less room for the header fields and the cursor.
+/// The maximum length of the users in one page, in bytes. Lambda limits a response to 6 MB
+/// (6,291,556 bytes). The difference is for the header fields and the cursor.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_PAGE_BYTES: usize = 6_000_000;
 
@@ -61,7 +62,7 @@ fn cursor(start: &StartKey) -> String {
 
 /// 200 with a page of users, and a `Link` to the next one (RFC 8288).
 ///
-/// The page ends before the user that would exceed what Lambda lets out.
+/// The page ends before the user that would exceed the limit of Lambda.
 pub(super) fn answer(
     page: Page,
     limit: Limit,
@@ -104,8 +105,8 @@ pub(super) fn answer(
     response
 }
 
-/// The length of `json`, with a comma after it, in a proxy response. That is JSON itself, and the
-/// body a string in it: each `"` and `\` has a `\` before it.
+/// The length of `json`, with a comma after it, in a proxy response. A proxy response is JSON, and
+/// the body is a string in it. So each `"` and `\` gets a `\` before it.
 fn carried_bytes(json: &str) -> usize {
     let escaped = json.bytes().filter(|byte| b"\"\\".contains(byte));
     json.len() + escaped.count() + 1
