@@ -1,5 +1,5 @@
-//! Configuration. Both binaries read it here, once. All faults of it come in one answer, which
-//! names each setting, what is wrong with it, and an example.
+//! The configuration. Both binaries read it once, with this module. All its faults are reported at
+//! once. Each fault names the setting, what is wrong with it, and an example.
 
 mod endpoint;
 mod reader;
@@ -31,16 +31,16 @@ pub struct Settings {
     pub base_path: BasePath,
     /// `AWS_REGION`.
     pub region: String,
-    /// The endpoint of DynamoDB; `None` is that of the region.
+    /// The endpoint of DynamoDB. `None` means the endpoint of the region.
     pub endpoint: Option<Endpoint>,
 }
 
 impl Settings {
-    /// Reads the configuration from the environment, in which `variable` looks up a name. An
-    /// empty variable counts as none.
+    /// Reads the configuration from the environment, in which `variable` looks up a name. An empty
+    /// variable counts as not set.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults of the configuration.
     pub fn for_lambda(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(variable);
         reader.required(
@@ -85,21 +85,21 @@ impl Settings {
 /// The configuration of the local server and its commands, apart from their options.
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
-    /// `ALLOWED_ORIGINS`, and by default every origin of this machine, for front ends in
-    /// development. If the DynamoDB is elsewhere, the default is none: a page that happens to
-    /// be open must not reach those users.
+    /// `ALLOWED_ORIGINS`. The default is every origin of this machine, for front ends in
+    /// development. If the DynamoDB is on another machine, the default is none, because a page that
+    /// happens to be open must not reach the users there.
     pub allowed_origins: AllowedOrigins,
-    /// The endpoint of DynamoDB; `None` is the embedded DynamoDB.
+    /// The endpoint of DynamoDB. `None` means the embedded DynamoDB.
     pub endpoint: Option<Endpoint>,
 }
 
 impl LocalSettings {
     /// Reads the configuration from the environment, in which `variable` looks up a name, and
-    /// checks that the options name a table of its own for each of `tables`. An empty variable
-    /// counts as none. An empty `ALLOWED_ORIGINS` allows no origin.
+    /// checks that the options in `tables` name different tables. An empty variable counts as not
+    /// set. An empty `ALLOWED_ORIGINS` allows no origin.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults of the configuration.
     pub fn read<'a>(
         variable: impl Fn(&str) -> Option<String>,
         tables: impl IntoIterator<Item = (Setting, Option<&'a str>)>,
@@ -144,7 +144,7 @@ const BASE_PATH: Setting = Setting::new("BASE_PATH", "accounts/v1");
 const REGION: Setting = Setting::new("AWS_REGION", "us-east-1");
 
 impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
-    /// The table of claims; `Some(None)` where users may share an address.
+    /// The table of claims. `Some(None)` if users may share an address. `None` if there is a fault.
     fn emails_table(&mut self) -> Option<Option<String>> {
         let purpose = "It is the name of the DynamoDB table of claims on email addresses. With \
                        UNIQUE_EMAILS=off there is none";
@@ -189,7 +189,7 @@ mod tests {
 
     type Variables<'a> = &'a [(&'a str, &'a str)];
 
-    /// What a function with the default parameters of the stack has.
+    /// The variables of a function with the default parameters of the stack.
     const COMPLETE: Variables = &[
         ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
         ("TABLE_NAME", "UserData"),
@@ -199,7 +199,7 @@ mod tests {
         ("AWS_REGION", "us-east-1"),
     ];
 
-    /// An environment with the variables of `changed` before those of [`COMPLETE`].
+    /// An environment with the variables of `changed`, and otherwise those of [`COMPLETE`].
     fn with(changed: Variables<'_>) -> impl Fn(&str) -> Option<String> {
         move |name| {
             let mut variables = changed.iter().chain(COMPLETE);

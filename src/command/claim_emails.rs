@@ -1,5 +1,5 @@
-//! `user-service claim-emails`: claims the email addresses of users who are older than claims,
-//! and finds claims that are left over from a time when nobody maintained them.
+//! `user-service claim-emails`: claims the email addresses of users who were created before claims
+//! existed. It also finds claims that are left over from a time when nobody maintained them.
 
 mod progress;
 
@@ -87,11 +87,11 @@ fn place(
     }
 }
 
-/// Finds the claims whose user is gone or has another address, and gives them up if `gives_up`:
-/// in the wrong table of users, every claim is one. Then walks the table of users, and claims
-/// for each user whose address nobody has claimed. Both write at most `rate` times a second
-/// together. This can run while the service does, and again after it was stopped at any point:
-/// a user who has a claim keeps it.
+/// Finds the claims whose user is gone or has another address, and gives them up if `gives_up` is
+/// set. With the wrong table of users, it finds every claim. Then walks the table of users, and
+/// claims the address of each user whose address nobody has claimed. Together, both steps write at
+/// most `rate` times a second. The service can run at the same time. The command can be stopped at
+/// any point and run again: a user who has a claim keeps it.
 async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, Error> {
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,8 +160,8 @@ async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Re
     }
 }
 
-/// The outcome of `call`, made up to ten times, a second apart, while it fails for a reason
-/// that may pass.
+/// The result of `call`. While DynamoDB is unavailable, repeats `call` up to nine times, a second
+/// apart.
 async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
 where
     Call: Future<Output = Result<T, dynamodb::Error>>,
@@ -175,7 +175,7 @@ where
         .map_err(|error| format!("{error}; what is claimed stays claimed: run this again"))
 }
 
-/// What was found, and done.
+/// What the command found and did.
 #[derive(Debug, Default)]
 struct Report {
     left_over: u64,
@@ -184,7 +184,7 @@ struct Report {
     claimed: u64,
     before: u64,
     without: u64,
-    /// Users whose address another user has, each with that user.
+    /// Users whose address another user has claimed, each with the `userId` of that other user.
     shared: Vec<(String, String)>,
 }
 

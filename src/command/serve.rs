@@ -33,7 +33,7 @@ use crate::{
 
 /// How long running requests may go on after the signal to stop.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
-/// How long after the signal to stop the person is told that requests are still running.
+/// The time from the signal to stop to the message that requests are still running.
 const NOTICE_DELAY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
@@ -176,8 +176,8 @@ fn greeting(
     )
 }
 
-/// Resolves when the grace period after the signal to stop is over, or at a second signal, so
-/// that a client that holds its connection open does not hold up the end.
+/// Resolves when the grace period after the signal to stop is over, or at a second signal. So a
+/// client that keeps its connection open cannot keep the service from stopping.
 async fn grace_period_over() {
     stop_signal().await;
     sleep(NOTICE_DELAY).await;

@@ -59,7 +59,7 @@ impl TableOptions {
         ]
     }
 
-    /// The table of claims; `None` where users may share an address.
+    /// The table of claims. `None` if users may share an address.
     pub(super) fn emails_table(&self) -> Option<&str> {
         match self.unique_emails {
             Switch::On => Some(&self.emails_table),
@@ -77,7 +77,7 @@ impl TableOptions {
     }
 }
 
-/// Where the person has asked for the tables to be.
+/// Where the tables are, if an option or the environment says so.
 pub(super) enum Place {
     /// The file of `--data`.
     File(PathBuf),
@@ -86,10 +86,10 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The place that `--data` or the environment names; `None` where neither does.
+    /// The place that `--data` or the environment names. `None` if neither names a place.
     ///
     /// # Errors
-    /// Both do.
+    /// Both name a place.
     pub(super) fn named(
         data: Option<PathBuf>,
         endpoint: Option<Endpoint>,
@@ -106,11 +106,12 @@ impl Place {
     }
 }
 
-/// Opens the store for the service, with a sample user if it is new and `sample`. Makes the
-/// tables, except in a DynamoDB elsewhere. Returns the store and a line that says what it is.
+/// Opens the store for the service. Adds a sample user if the store is new and `sample` is set.
+/// Creates the tables, except in a DynamoDB on another machine. Returns the store and a line that
+/// describes it.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// Why the store cannot be used.
 pub(super) async fn open(
     tables: &TableOptions,
     place: Option<Place>,
@@ -162,7 +163,7 @@ async fn open_endpoint(
     Ok((store, description))
 }
 
-/// Makes the tables in a DynamoDB on this machine, and checks those of one elsewhere.
+/// Creates the tables if the DynamoDB is on this machine. Checks the DynamoDB and its tables.
 async fn prepare(
     store: &UserStore,
     config: &SdkConfig,
@@ -180,11 +181,11 @@ async fn prepare(
     Ok(store.check_tables().await?)
 }
 
-/// Opens the store for a command that works on users who are there; `None` is the DynamoDB of
-/// the AWS configuration. Makes no table and no file.
+/// Opens the store for a command that works on existing users. If `place` is `None`, this is the
+/// DynamoDB of the AWS configuration. Creates no table and no file.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// Why the store cannot be used.
 pub(super) async fn open_existing(
     tables: &TableOptions,
     place: Option<Place>,
@@ -216,7 +217,7 @@ pub(super) async fn open_existing(
     Ok(store)
 }
 
-/// Checks that the file has something in it.
+/// Checks that the file exists and is not empty.
 fn check_file(file: &Path) -> Result<(), String> {
     let shown = file.display();
     match std::fs::metadata(file) {

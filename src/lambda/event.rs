@@ -1,9 +1,9 @@
 //! An event of API Gateway: a REST proxy event, or an HTTP API event of payload format 2.0 or 1.0.
 //!
 //! `lambda_http` has an adapter for this. It panics on events that a client can cause (a body that
-//! is not base64, an odd `Host`, a path of 70 kB), and fails to deserialise a null header or an
-//! odd method; the client of each would see a 502. Here any field may be missing or of another
-//! type.
+//! is not base64, an odd `Host`, a path of 70 kB), and fails to deserialise a null header or an odd
+//! method. The client would get a 502 in each case. This module accepts an event in which any field
+//! is missing or has another type.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,11 +16,11 @@ use crate::{
     service::{Credentials, Token},
 };
 
-/// What the service reads of an event.
+/// The fields of an event that the service reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Event {
-    /// HTTP APIs say which payload format it is; REST APIs do not.
+    /// The payload format. HTTP APIs send it, and REST APIs do not.
     #[serde(deserialize_with = "lenient")]
     version: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -103,7 +103,7 @@ struct Claims {
     groups: Value,
 }
 
-/// Reads a value; its default if it has another type.
+/// Reads a value. Returns the default if the value has another type.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -111,7 +111,8 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     Ok(T::deserialize(value).unwrap_or_default())
 }
 
-/// Reads an object; its default if the value is none. (A derived struct also reads an array.)
+/// Reads an object. Returns the default if the value is not an object. (The derived `Deserialize`
+/// of a struct also accepts an array.)
 fn object<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -135,7 +136,7 @@ impl Event {
         method.as_deref()
     }
 
-    /// The gateway's name for the request.
+    /// The id that the gateway gave the request.
     pub(super) fn request_id(&self) -> Option<&str> {
         self.request_context.request_id.as_deref()
     }
@@ -162,7 +163,7 @@ impl Event {
         self.version.is_some() && !is_function_url
     }
 
-    /// What the event says about the place of a request with this `path`.
+    /// The parts of the event that say where the API is mounted, for a request with this `path`.
     pub(super) fn place<'a>(&'a self, path: &'a str) -> Place<'a> {
         let context = &self.request_context;
         Place {
@@ -174,7 +175,7 @@ impl Event {
     }
 
     /// The query parameters. REST APIs have decoded them. A null stands for a parameter without a
-    /// value: `?userId` asks for a user, not for the list.
+    /// value. The parameter is kept, because `?userId` asks for a user and not for the list.
     pub(super) fn query(&self) -> Query {
         if self.request_context.http.is_some() {
             return Query::parse(&self.raw_query_string);
@@ -185,8 +186,8 @@ impl Event {
             .collect()
     }
 
-    /// The header fields, without those whose name HTTP cannot carry. A value that HTTP cannot
-    /// carry is empty here, so that no condition is lost.
+    /// The header fields with valid names. A field with an invalid value gets an empty value, so
+    /// that no condition is lost.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in every_value(&self.multi_value_headers, &self.headers) {
@@ -195,7 +196,7 @@ impl Event {
             };
             let value = HeaderValue::from_bytes(text(value).as_bytes());
             let value = value.unwrap_or(HeaderValue::from_static(""));
-            // An error here means more fields than a map holds: over 24,000.
+            // An error means that there are more fields than the map can hold: over 24,000.
             let _ = headers.try_append(&name, value);
         }
         headers
@@ -215,14 +216,14 @@ impl Event {
         }
     }
 
-    /// Who calls, as a REST API, an HTTP API or a function URL tells it.
+    /// The caller, as a REST API, an HTTP API or a function URL reports it.
     pub(super) fn credentials(&self) -> Credentials {
         let RequestContext {
             identity,
             authorizer,
             ..
         } = &self.request_context;
-        // An HTTP API has `claims` here in its payload format 1.0.
+        // An HTTP API with payload format 1.0 has `authorizer.claims`, too.
         let format = match &self.version {
             Some(_) => ListFormat::Http,
             None => ListFormat::Rest,
@@ -250,8 +251,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Every value of every name. `last` has the last value of each, for gateways that send no
-/// `every`.
+/// Every value of every name. `last` has only the last value of each name, for gateways that do not
+/// send `every`.
 fn every_value<'a>(
     every: &'a Entries,
     last: &'a Entries,
@@ -264,8 +265,8 @@ fn every_value<'a>(
     })
 }
 
-/// Whether the signer has its credentials from an identity pool of Cognito: it is an end user,
-/// and no service. Events name the pool, the identity and its provider in fields of their own.
+/// Whether the signer has its credentials from a Cognito identity pool. Such a signer is an end
+/// user and not a service. Events have separate fields for the pool, the identity and its provider.
 fn is_of_identity_pool(signer: &Entries) -> bool {
     let mut fields = signer.iter();
     fields.any(|(name, value)| name.starts_with("cognito") && !value.is_null())

@@ -1,4 +1,4 @@
-//! A DynamoDB on this machine: an embedded one, and the configuration for any other.
+//! The embedded DynamoDB, and the SDK configuration for any DynamoDB.
 
 mod file;
 mod server;
@@ -27,11 +27,11 @@ use crate::{
     store,
 };
 
-/// How long a connection may be idle: the SDK closes those that it keeps after 90 seconds.
+/// How long a connection may be idle. The SDK closes an idle connection sooner, after 90 seconds.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A DynamoDB in this process, served on a port that only programs on this machine reach: it
-/// refuses browsers.
+/// A DynamoDB in this process. Only programs on this machine can reach its port. It refuses
+/// browsers.
 #[derive(Debug)]
 pub struct EmbeddedDynamoDb {
     endpoint_url: String,
@@ -52,7 +52,7 @@ pub enum StartError {
 }
 
 impl EmbeddedDynamoDb {
-    /// Starts one whose tables are gone when the process ends.
+    /// Starts an embedded DynamoDB in memory. Its tables are lost when the process ends.
     ///
     /// # Errors
     /// [`StartError::Engine`] and [`StartError::Listen`].
@@ -60,10 +60,9 @@ impl EmbeddedDynamoDb {
         Self::serve(Database::memory().map_err(StartError::Engine)?).await
     }
 
-    /// Starts one that keeps its tables in `file`, and makes the file if it is
-    /// not there. What was answered outlives the process, however it ends. Only the owner
-    /// of the file can read and write it. A file of another program is refused, and left
-    /// as it is.
+    /// Starts an embedded DynamoDB that keeps its tables in `file`. Creates the file if it does not
+    /// exist. A write that was answered is kept, however the process ends. Only the owner of the
+    /// file can read and write it. A file of another program is refused, and is not changed.
     ///
     /// # Errors
     /// [`StartError::File`] and [`StartError::Listen`].
@@ -87,16 +86,16 @@ impl EmbeddedDynamoDb {
         })
     }
 
-    /// Where it listens.
+    /// The URL at which it listens.
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
     }
 }
 
-/// The configuration for the DynamoDB at `endpoint_url`: the standard one of AWS,
-/// or, for one on this machine, the environment alone. That one takes any
-/// credentials, so where there are none it gets made-up ones, and no profile that
-/// is meant for AWS can come in the way.
+/// The configuration for the DynamoDB at `endpoint_url`. For a DynamoDB on another machine, it is
+/// the default configuration of the AWS SDK. For a DynamoDB on this machine, it comes from the
+/// environment only, so that a profile for AWS has no effect. Such a DynamoDB accepts any
+/// credentials. If the environment has none, the configuration has made-up credentials.
 pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
     if !is_on_this_machine(endpoint_url) {
         return aws_config::defaults(BehaviorVersion::latest())

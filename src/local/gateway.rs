@@ -37,21 +37,22 @@ use crate::{
 
 type Response = hyper::Response<Full<Bytes>>;
 
-/// API Gateway's limit of a body: 10 MB
+/// API Gateway's limit for a body: 10 MB
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// How many invocations run at a time. A DynamoDB on one machine does few calls at a time. If
-/// more waited there, their calls would time out, and the repeats would add to the load.
+/// How many invocations run at a time. A DynamoDB on one machine handles only a few calls at a
+/// time. With more invocations, waiting calls would time out, and their repeats would add to the
+/// load.
 const MAX_INVOCATIONS: usize = 8;
 
-/// What a gateway takes, and from whom.
+/// The settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The caller of a request without `X-Local-Caller`; `None` is a service, which may do
+    /// The caller of a request without `X-Local-Caller`. `None` means a service, which may do
     /// everything.
     pub caller: Option<LocalCaller>,
-    /// Which requests it takes.
+    /// Which requests it accepts.
     pub takes: Takes,
     /// The origins whose pages may read what the gateway answers itself.
     pub origins: AllowedOrigins,
@@ -59,15 +60,16 @@ pub struct Settings {
     pub timeouts: Timeouts,
 }
 
-/// Which requests a gateway takes. Others are answered with 403, and the function does not
-/// see them.
+/// Which requests a gateway accepts. It answers all others with 403, and does not call the
+/// function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// All, as API Gateway does, which asks who calls.
+    /// All requests. API Gateway does the same, because it authenticates the callers.
     All,
-    /// Those that no page of another site sends. The host is loopback or the address that the
-    /// gateway listens on. A gateway that listens on all addresses takes any IP address: DNS
-    /// rebinding needs a name. `Origin`, if sent, is the gateway's own or an allowed one.
+    /// Requests that no page of another site can send. Their host is a loopback host or the address
+    /// that the gateway listens on. A gateway that listens on all addresses accepts any IP address
+    /// as host, because DNS rebinding needs a name. Their `Origin`, if sent, is the gateway's own
+    /// origin or an allowed origin.
     NoneOfForeignPages,
 }
 
@@ -118,7 +120,7 @@ where
 }
 
 struct Gateway<Invoke> {
-    /// Where it listens.
+    /// The address that the gateway listens on.
     address: IpAddr,
     invoke: Invoke,
     settings: Settings,
@@ -158,7 +160,7 @@ where
             .ok_or_else(bad_gateway)
     }
 
-    /// The caller that the request names, or that of the settings.
+    /// The caller that the request names, or else the caller of the settings.
     fn caller(&self, head: &mut Parts) -> Result<Option<LocalCaller>, Refusal> {
         let Some(named) = head.headers.remove(caller::HEADER) else {
             return Ok(self.settings.caller.clone());

@@ -25,11 +25,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a server waits for a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For the head of a request, from when the connection is open or the last answer is
-    /// sent. After it, the connection is closed.
+    /// The time for the head of a request. It begins when the connection opens or the last answer
+    /// is sent. When it is over, the connection is closed.
     pub head: Duration,
-    /// For the whole body, from the end of the head. After it, the request is answered with
-    /// 408 and the connection is closed.
+    /// The time for the whole body. It begins at the end of the head. When it is over, the request
+    /// is answered with 408 and the connection is closed.
     pub body: Duration,
 }
 
@@ -81,8 +81,8 @@ pub(super) async fn serve<Handle, Answer>(
     connections.shutdown().await;
 }
 
-/// Whether a request names a host, in its target or its `Host` (RFC 9110 section 7.2), and
-/// none but those that `serves` knows, without their port.
+/// Whether a request names a host, in its target or its `Host` (RFC 9110 section 7.2), and `serves`
+/// accepts each host that it names. `serves` gets the host without the port.
 pub(super) fn is_for(head: &Parts, serves: impl Fn(&str) -> bool) -> bool {
     let target = head.uri.authority().cloned().map(Some);
     let fields = head

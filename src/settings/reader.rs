@@ -1,4 +1,4 @@
-//! Reading settings, and collecting what is wrong with them.
+//! Reads settings, and collects their faults.
 
 use std::fmt::Display;
 
@@ -86,7 +86,7 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
             .ok()
     }
 
-    /// Finds settings that name the same table: each needs a table of its own.
+    /// Reports settings that name the same table, because each needs a table of its own.
     pub(super) fn check_tables<'a>(
         &mut self,
         tables: impl IntoIterator<Item = (Setting, Option<&'a str>)>,

@@ -1,4 +1,4 @@
-//! Between HTTP and the events of a REST API
+//! Converts between HTTP and the events of a REST API
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html>).
 
 use std::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::http::router::Resource;
 
-/// The proxy event for a request of `caller`; `None` is a service that signs its requests.
+/// The proxy event for a request of `caller`. `None` means a service that signs its requests.
 pub(super) fn from_request(
     head: &Parts,
     body: &Bytes,
@@ -99,7 +99,7 @@ fn context(
         "requestId": request_id,
         "requestTimeEpoch": u64::try_from(now.as_millis()).unwrap_or_default(),
         "resourcePath": resource,
-        // A stage that the path does not contain, as under a custom domain.
+        // The path does not contain this stage, as under a custom domain.
         "stage": "$default",
     })
 }
@@ -127,7 +127,7 @@ fn single_and_multi(fields: impl Iterator<Item = (String, String)>) -> (Value, V
     (Value::Object(last), json!(every))
 }
 
-/// The answer that a proxy response stands for, if it stands for one.
+/// The answer that a proxy response describes. `None` if the value is not a proxy response.
 pub(super) fn into_response(proxy_response: &Value) -> Option<Response> {
     let status = proxy_response["statusCode"].as_u64()?.try_into().ok()?;
     let body = proxy_response["body"].as_str().unwrap_or_default();
@@ -139,7 +139,7 @@ pub(super) fn into_response(proxy_response: &Value) -> Option<Response> {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
             response.headers_mut().append(&name, value);
             if name == ACCESS_CONTROL_ALLOW_HEADERS {
-                // A page may send what this gateway understands, too.
+                // A page may also send the header field of this gateway.
                 response.headers_mut().append(name, caller::HEADER.into());
             }
         }
