@@ -37,10 +37,10 @@ enum Command {
 /// A sentence for the person at the terminal, or a line for each of several faults.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs what `options` ask for, in an environment in which `variable` looks up a name.
+/// Runs the command that `options` name. `variable` looks up a variable of the environment.
 ///
 /// # Errors
-/// Why it was not done.
+/// Why the command was not done.
 pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
     let Options {
         serve,

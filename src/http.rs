@@ -1,7 +1,7 @@
 //! The JSON API: routes, bodies, conditions, and errors as problem documents.
 //!
-//! Only this module names status codes and writes sentences for clients. (The local gateway does
-//! so for what API Gateway answers itself.)
+//! Only this module names status codes and writes sentences for clients. (The local gateway writes
+//! the answers that API Gateway itself would give.)
 
 pub mod answer;
 pub mod base_path;
@@ -72,7 +72,7 @@ impl Api {
         }
     }
 
-    /// Answers a request. It does not fail: every failure is an answer, and is logged here, once.
+    /// Answers a request. A failure also becomes an answer, and is logged here once.
     pub async fn handle(&self, request: Request) -> Response {
         let started = self.users.now();
         let users = self.users.for_request(request.time_left(started));
@@ -104,8 +104,8 @@ impl Api {
         answer
     }
 
-    /// Finds the operation, checks that the caller may do it, and does it. Sets `known` to the
-    /// caller as soon as it is known.
+    /// Finds the operation, checks that the caller may do it, and does it. Sets `known` as soon as
+    /// the caller is known.
     async fn route(
         &self,
         request: &Request,

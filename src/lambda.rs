@@ -27,7 +27,7 @@ use crate::{
 /// Answers the events of Lambda until Lambda ends the process.
 ///
 /// # Errors
-/// Those of the runtime.
+/// The errors of the Lambda runtime.
 pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
     let store = UserStore::new(&sdk_config(&settings), settings.tables);
     let users = UserService::new(store, SystemTime::now);
@@ -39,9 +39,8 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// The configuration of the AWS SDK. Lambda sets the region and the credentials in the
-/// environment, so only that is read: the default chain of providers takes longer at a cold
-/// start.
+/// The configuration of the AWS SDK. Lambda sets the region and the credentials in the environment,
+/// so only the environment is read. The default chain of providers takes longer at a cold start.
 fn sdk_config(settings: &Settings) -> SdkConfig {
     let credentials = EnvironmentVariableCredentialsProvider::new();
     let mut config = SdkConfig::builder()
@@ -61,7 +60,8 @@ pub struct Function {
     base_path: BasePath,
 }
 
-/// The event is none of API Gateway's, such as a test event of the console or a schedule.
+/// The event is not a request from API Gateway. It can be a test event of the console, or a
+/// schedule.
 #[derive(Debug, thiserror::Error)]
 #[error("the event is not an HTTP request of API Gateway: it has no method")]
 pub struct NotHttp;

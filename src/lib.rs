@@ -3,11 +3,11 @@
 //!
 //! # Layers
 //!
-//! Each module knows the ones before it, and none after it:
+//! Each module uses the modules before it in this list, and none of the modules after it:
 //!
 //! 1. [`user`][]: what a user is. Fields, rules and changes; no I/O.
 //! 2. [`store`][]: DynamoDB. Reads, pages, and the one way to write: read, decide, commit.
-//! 3. [`service`][]: what can be done with users, and who may.
+//! 3. [`service`][]: the operations on users, and who may do each of them.
 //! 4. [`http`][]: the JSON API. Routes, bodies, conditions, and errors as problem documents.
 //! 5. [`lambda`][]: the host for API Gateway's events.
 //!    `local` (feature `local`): the host for HTTP on this machine, with an embedded DynamoDB.
@@ -30,15 +30,16 @@
 //!
 //! # Invariants
 //!
-//! - Every write of a user is one transaction, under the condition that the user is as it was
-//!   read.
-//! - An item that is stored can always be read. What the service does not know in it is neither
-//!   dropped nor rewritten.
-//! - [`http::Api::handle`] does not fail. Each failure is an answer, and is logged once.
+//! - Every write of a user is one transaction. Its condition is that the user has not changed since
+//!   the service read it.
+//! - The service can read every stored item. It neither drops nor rewrites what it does not know in
+//!   an item.
+//! - [`http::Api::handle`] never returns an error. Each failure becomes an answer, and is logged
+//!   once.
 //! - Only [`store`] calls DynamoDB. Only [`lambda`] names `lambda_http`.
 //! - Only [`http`] names status codes and writes sentences for clients. (The local gateway and the
 //!   embedded DynamoDB write their own answers.)
-//! - The binaries hand in the environment, and the hosts the clock.
+//! - The binaries pass in the environment. The hosts pass in the clock.
 //! - No log line holds a name, an email address, a phone number, a `userId` or a body.
 //!
 //! `ARCHITECTURE.md` explains the layers, the write protocol and the data model, and how to add a

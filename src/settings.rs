@@ -31,16 +31,16 @@ pub struct Settings {
     pub base_path: BasePath,
     /// `AWS_REGION`.
     pub region: String,
-    /// The endpoint of DynamoDB; `None` is that of the region.
+    /// The endpoint of DynamoDB. `None` means the endpoint of the region.
     pub endpoint: Option<Endpoint>,
 }
 
 impl Settings {
-    /// Reads the configuration from the environment, in which `variable` looks up a name. An
-    /// empty variable counts as none.
+    /// Reads the configuration from the environment, in which `variable` looks up a name. An empty
+    /// variable counts as not set.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults of the configuration.
     pub fn for_lambda(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(variable);
         reader.required(
@@ -89,7 +89,7 @@ pub struct LocalSettings {
     /// development. If the DynamoDB is elsewhere, the default is no origin, because a page that
     /// happens to be open must not reach those users.
     pub allowed_origins: AllowedOrigins,
-    /// The endpoint of DynamoDB; `None` is the embedded DynamoDB.
+    /// The endpoint of DynamoDB. `None` means the embedded DynamoDB.
     pub endpoint: Option<Endpoint>,
 }
 
@@ -99,7 +99,7 @@ impl LocalSettings {
     /// none, but an empty `ALLOWED_ORIGINS` allows no origin.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults of the configuration.
     pub fn read<'a>(
         variable: impl Fn(&str) -> Option<String>,
         tables: impl IntoIterator<Item = (Setting, Option<&'a str>)>,
@@ -190,7 +190,7 @@ mod tests {
 
     type Variables<'a> = &'a [(&'a str, &'a str)];
 
-    /// What a function with the default parameters of the stack has.
+    /// The variables of a function with the default parameters of the stack.
     const COMPLETE: Variables = &[
         ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
         ("TABLE_NAME", "UserData"),
@@ -200,7 +200,7 @@ mod tests {
         ("AWS_REGION", "us-east-1"),
     ];
 
-    /// An environment with the variables of `changed` before those of [`COMPLETE`].
+    /// An environment with the variables of `changed`, and otherwise those of [`COMPLETE`].
     fn with(changed: Variables<'_>) -> impl Fn(&str) -> Option<String> {
         move |name| {
             let mut variables = changed.iter().chain(COMPLETE);

@@ -175,7 +175,7 @@ where
         .map_err(|error| format!("{error}; what is claimed stays claimed: run this again"))
 }
 
-/// What was found, and done.
+/// What the command found and did.
 #[derive(Debug, Default)]
 struct Report {
     left_over: u64,
@@ -184,7 +184,7 @@ struct Report {
     claimed: u64,
     before: u64,
     without: u64,
-    /// Users whose address another user has, each with that user.
+    /// Users whose address another user has claimed, each with the `userId` of that other user.
     shared: Vec<(String, String)>,
 }
 

@@ -59,7 +59,7 @@ impl TableOptions {
         ]
     }
 
-    /// The table of claims; `None` where users may share an address.
+    /// The table of claims. `None` if users may share an address.
     pub(super) fn emails_table(&self) -> Option<&str> {
         match self.unique_emails {
             Switch::On => Some(&self.emails_table),
@@ -77,7 +77,7 @@ impl TableOptions {
     }
 }
 
-/// Where the person has asked for the tables to be.
+/// Where the tables are, if an option or the environment says so.
 pub(super) enum Place {
     /// The file of `--data`.
     File(PathBuf),
@@ -110,7 +110,7 @@ impl Place {
 /// except in a DynamoDB elsewhere. Returns the store and a line that describes it.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// Why the store cannot be used.
 pub(super) async fn open(
     tables: &TableOptions,
     place: Option<Place>,
@@ -162,7 +162,7 @@ async fn open_endpoint(
     Ok((store, description))
 }
 
-/// Makes the tables in a DynamoDB on this machine, and checks those of one elsewhere.
+/// Creates the tables if the DynamoDB is on this machine. Checks the DynamoDB and its tables.
 async fn prepare(
     store: &UserStore,
     config: &SdkConfig,
@@ -184,7 +184,7 @@ async fn prepare(
 /// DynamoDB of the AWS configuration. Makes no table and no file.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// Why the store cannot be used.
 pub(super) async fn open_existing(
     tables: &TableOptions,
     place: Option<Place>,

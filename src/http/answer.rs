@@ -1,4 +1,4 @@
-//! Answers: users, header fields, and what all answers have.
+//! Makes the answers: their bodies, and the header fields that all of them have.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
@@ -22,7 +22,7 @@ impl Serialize for Representation<'_> {
     }
 }
 
-/// The user as JSON, as a `GET` answers it.
+/// The user as JSON: the body of the answer to a `GET`.
 pub(super) fn to_json(user: &User) -> String {
     serde_json::to_string(&Representation(user)).expect("string keys, and numbers from DynamoDB")
 }
@@ -52,12 +52,12 @@ pub(super) fn created(new: &User, request: &Request) -> Response {
     response
 }
 
-/// 204: done, and nothing to say.
+/// 204: the operation is done. The answer has no content.
 pub(super) fn no_content() -> Response {
     empty(StatusCode::NO_CONTENT)
 }
 
-/// 307: what was asked for is at `location`.
+/// 307: the requested document is at `location`.
 #[cfg(feature = "docs")]
 pub(super) fn redirect(location: &str) -> Response {
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
@@ -67,7 +67,7 @@ pub(super) fn redirect(location: &str) -> Response {
 
 /// 304: the client has this representation of the user.
 pub(super) fn not_modified(of: &User) -> Response {
-    // RFC 9110 section 15.4.5: the header fields that the 200 would have.
+    // RFC 9110 section 15.4.5: a 304 has the header fields that the 200 would have.
     let mut response = user(of);
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response.body_mut().clear();
@@ -86,7 +86,7 @@ pub(super) fn options(methods: &[Method]) -> Response {
     response
 }
 
-/// Adds what every answer to `request` has.
+/// Adds the header fields that every answer to `request` has. Removes the body if it is a `HEAD`.
 pub(super) fn finish(
     mut response: Response,
     request: &Request,
@@ -112,7 +112,7 @@ pub fn add_common_fields(answer: &mut HeaderMap, request: &HeaderMap, origins: &
     origins.share(answer, request);
 }
 
-/// Adds the media types that a `PATCH` may have.
+/// Adds `Accept-Patch`: the media types that the body of a `PATCH` may have.
 pub(super) fn add_accept_patch(response: &mut Response) {
     const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
     let types = HeaderValue::from_static("application/merge-patch+json, application/json");

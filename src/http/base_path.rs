@@ -1,12 +1,12 @@
 //! The base path of the API.
 
-/// The base path of a custom domain: nothing, or segments with a slash before each
-/// (`/accounts/v1`).
+/// The base path of a custom domain: empty, or segments with a slash before each (`/accounts/v1`).
 #[derive(Clone, Debug, Default)]
 pub struct BasePath(String);
 
 impl BasePath {
-    /// Reads segments with slashes between or around them. No segment is no base path.
+    /// Reads segments with slashes between or around them. Without segments, the base path is
+    /// empty.
     ///
     /// # Errors
     /// What to change, as a phrase that follows the name of the setting. `users` is refused. With
@@ -20,7 +20,7 @@ impl BasePath {
         Ok(Self(path))
     }
 
-    /// Its text, empty or with a slash before each segment.
+    /// The text of the base path: empty, or with a slash before each segment.
     pub fn as_str(&self) -> &str {
         &self.0
     }

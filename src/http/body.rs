@@ -9,19 +9,19 @@ use crate::user::{
     json::{self, Members},
 };
 
-/// The length of a body: 256 KiB.
+/// The maximum length of a body: 256 KiB.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
-/// RFC 8259.
+/// The media type of JSON (RFC 8259).
 const JSON: &str = "application/json";
-/// RFC 7396.
+/// The media type of a JSON Merge Patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// The body, if it is `application/json`. A body without a `Content-Type` counts as JSON
-/// (RFC 9110 section 8.3).
+/// The members of the body, if its media type is `application/json`. A body without a
+/// `Content-Type` counts as JSON (RFC 9110 section 8.3).
 ///
 /// # Errors
 /// [`Error::UnsupportedMediaType`], [`Error::BodyTooLarge`], [`Error::MalformedBody`],
-/// [`Error::MalformedJson`], and [`Error::Service`] if it is no object.
+/// [`Error::MalformedJson`], and [`Error::Service`] if the body is not an object.
 pub fn json(request: &Request) -> Result<Members<'_>, Error> {
     let message = "The body is not JSON by its Content-Type; send application/json in UTF-8";
     members(bytes(request, &[JSON], message)?)
@@ -60,7 +60,7 @@ fn bytes<'a>(
     }
 }
 
-/// Whether it is one of the media `types`, in UTF-8.
+/// Whether `content_type` is one of the media types `types`, in UTF-8.
 fn is_one_of(types: &[&str], content_type: &[u8]) -> bool {
     let text = std::str::from_utf8(content_type).unwrap_or_default();
     let Ok(media_type) = text.parse::<mime::Mime>() else {

@@ -20,7 +20,7 @@ use crate::{service::Precondition, user::User};
 /// Bytes of the hash that an entity-tag keeps.
 const ENTITY_TAG_BYTES: usize = 16;
 
-/// Names a representation of a user: a strong validator (RFC 9110 section 8.8.1). It is
+/// The entity-tag of a representation of a user: a strong validator (RFC 9110 section 8.8.1). It is
 /// the SHA-256 of the body, cut to 128 bits, in base64url. Equal tags mean equal bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityTag(String);
@@ -32,21 +32,21 @@ impl EntityTag {
         Self(BASE64_URL_SAFE_NO_PAD.encode(&hash[..ENTITY_TAG_BYTES]))
     }
 
-    /// The tag of what a `GET` of `user` answers.
+    /// The tag of the body that a `GET` of `user` returns.
     fn of(user: &User) -> Self {
         Self::of_body(&to_json(user))
     }
 
-    /// As the header field `ETag` has it: in quotes.
+    /// The value of the header field `ETag`: the tag in quotes.
     pub fn to_header_value(&self) -> HeaderValue {
         HeaderValue::try_from(format!("\"{}\"", self.0)).expect("base64url is visible ASCII")
     }
 }
 
-/// Which representation a user must have for the request to be done.
+/// `If-Match`: the representations of a user for which the request is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// Any: there is no header, or it is `*`.
+    /// Any: there is no `If-Match`, or its value is `*`.
     Any,
     /// One of these. The list is empty if the header has only weak tags, which match nothing.
     OneOf(Vec<EntityTag>),
@@ -56,11 +56,11 @@ impl IfMatch {
     /// Reads the header.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`] if it is no list of entity-tags.
+    /// [`Error::InvalidHeader`] if the value is not a list of entity-tags.
     pub fn read(headers: &HeaderMap) -> Result<Self, Error> {
         Ok(match EntityTags::read(headers, &IF_MATCH, "If-Match")? {
             None | Some(EntityTags::Any) => Self::Any,
-            // The comparison is the strong one: a weak tag matches nothing.
+            // `If-Match` uses the strong comparison: a weak tag matches nothing.
             Some(EntityTags::List(tags)) => {
                 let strong = tags.into_iter().filter(|(strength, _)| *strength == Strong);
                 Self::OneOf(strong.map(|(_, tag)| tag).collect())
@@ -68,7 +68,7 @@ impl IfMatch {
         })
     }
 
-    /// Whether `user` is as the header says.
+    /// Whether `user` meets the condition.
     pub fn holds(&self, user: &User) -> bool {
         match self {
             Self::Any => true,
@@ -89,11 +89,11 @@ impl IfMatch {
 /// that must not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfNoneMatch {
-    /// There is no header.
+    /// There is no `If-None-Match`.
     Absent,
-    /// `*`: any.
+    /// `*`: any representation.
     Any,
-    /// These.
+    /// The representations with these tags.
     NoneOf(Vec<EntityTag>),
 }
 
@@ -101,13 +101,13 @@ impl IfNoneMatch {
     /// Reads the header.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`] if it is no list of entity-tags.
+    /// [`Error::InvalidHeader`] if the value is not a list of entity-tags.
     pub fn read(headers: &HeaderMap) -> Result<Self, Error> {
         Ok(
             match EntityTags::read(headers, &IF_NONE_MATCH, "If-None-Match")? {
                 None => Self::Absent,
                 Some(EntityTags::Any) => Self::Any,
-                // The comparison is the weak one: `W/"a"` is `"a"`.
+                // `If-None-Match` uses the weak comparison: `W/"a"` matches `"a"`.
                 Some(EntityTags::List(tags)) => {
                     Self::NoneOf(tags.into_iter().map(|(_, tag)| tag).collect())
                 }
@@ -115,7 +115,7 @@ impl IfNoneMatch {
         )
     }
 
-    /// Whether the client has this representation of `user` already.
+    /// Whether the header field names the representation of `user`.
     pub fn excludes(&self, user: &User) -> bool {
         match self {
             Self::Absent => false,
@@ -183,7 +183,7 @@ impl EntityTags {
     }
 }
 
-/// What may stand between the elements of a list (RFC 9110 section 5.6.1).
+/// The characters that may stand between the elements of a list (RFC 9110 section 5.6.1).
 const LIST_PADDING: [char; 3] = [',', ' ', '\t'];
 
 #[cfg(test)]

@@ -19,17 +19,18 @@ pub enum AllowedOrigins {
     None,
     /// Any page.
     Any,
-    /// Pages of this machine: `http` and `https`, a loopback host, any port.
+    /// Pages of this machine. Their origin has the scheme `http` or `https`, a loopback host, and
+    /// any port.
     Loopback,
     /// Pages of these origins.
     These(Vec<HeaderValue>),
 }
 
 impl AllowedOrigins {
-    /// Reads `*`, or origins (`https://example.com`) with commas or spaces between.
+    /// Reads `*`, or origins (`https://example.com`) with commas or spaces between them.
     ///
     /// # Errors
-    /// What to change, as a sentence that begins with the wrong part.
+    /// A sentence that begins with the wrong part and says what to change.
     pub fn parse(text: &str) -> Result<Self, String> {
         let origins = text.split([',', ' ']).filter(|origin| !origin.is_empty());
         let origins: Vec<&str> = origins.collect();
@@ -103,8 +104,9 @@ fn is_of_loopback(origin: &HeaderValue) -> bool {
         && uri.is_some_and(|uri| uri.host().is_some_and(is_loopback))
 }
 
-/// An origin as browsers send it: in lower case, without the scheme's own port
-/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>). `None` if it is no origin.
+/// An origin as browsers send it: in lower case, without the default port of the scheme
+/// (<https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin>). `None` if the text is not an
+/// origin.
 pub fn serialized(origin: &str) -> Option<HeaderValue> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;

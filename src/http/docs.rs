@@ -1,6 +1,6 @@
-//! The contract, and a page to read and try it on (feature `docs`).
+//! The contract, and a page that shows it and sends requests (feature `docs`).
 //!
-//! The page is Swagger UI, from assets in the binary: it asks no other host.
+//! The page is Swagger UI. Its assets are in the binary, so it loads nothing from another host.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::{Response, answer, request::Request};
 
-/// What this module serves.
+/// A document that this module serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
-    /// `/`: leads to the page.
+    /// `/`: redirects to the page.
     Start,
     /// `/docs`: the page.
     Page,
@@ -23,7 +23,7 @@ pub enum Document {
     Style,
     /// Swagger UI.
     Script,
-    /// What starts Swagger UI.
+    /// The script that starts Swagger UI.
     Initializer,
     /// `/openapi.json`: the contract.
     OpenApiJson,
@@ -31,7 +31,7 @@ pub enum Document {
     OpenApiYaml,
 }
 
-/// A header field that any request may have, beside those of the contract.
+/// A header field that any request may have, in addition to those of the contract.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderField {
     /// Its name.
@@ -73,7 +73,7 @@ impl Document {
         })
     }
 
-    /// The path of it, for the log.
+    /// The path of the document, for the log.
     pub fn template(self) -> &'static str {
         match self {
             Self::Start => "/",
@@ -84,7 +84,7 @@ impl Document {
         }
     }
 
-    /// The answer to a `GET` of it. The contract has `gateway_header` in each operation.
+    /// The answer to a `GET` of the document. In the contract, each operation has `gateway_header`.
     pub fn answer(self, request: &Request, gateway_header: Option<&HeaderField>) -> Response {
         const HTML: &str = "text/html; charset=utf-8";
         const CSS: &str = "text/css; charset=utf-8";
@@ -121,7 +121,7 @@ fn swagger_ui(asset: &str) -> String {
     text.expect("the tests read this very asset")
 }
 
-/// The contract, with the address at which the client has found it, and with `gateway_header`.
+/// The contract with `gateway_header`. Its server is the address that the client used.
 fn contract(request: &Request, gateway_header: Option<&HeaderField>) -> Value {
     let mut contract = CONTRACT.clone();
     let url = if request.mount.is_empty() {

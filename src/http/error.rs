@@ -32,13 +32,13 @@ pub enum Error {
         /// What to change, as a phrase that follows the name.
         message: &'static str,
     },
-    /// Parameters of path or query break their rules.
+    /// Parameters of the path or the query break their rules.
     #[error("parameters break their rules")]
     InvalidParameter(FieldErrors),
     /// No resource has this path.
     #[error("there is no such path")]
     RouteNotFound,
-    /// The resource has no such method; carries those it has.
+    /// The resource does not have this method. The list holds the methods that it has.
     #[error("the path has no such method")]
     MethodNotAllowed(Vec<Method>),
     /// The request creates a user with `If-None-Match: *`, and the user exists already.
@@ -47,7 +47,7 @@ pub enum Error {
     /// The body is over [`MAX_BODY_BYTES`].
     #[error("the body is over {MAX_BODY_BYTES} bytes")]
     BodyTooLarge,
-    /// Path and query are over [`MAX_TARGET_BYTES`].
+    /// The path and the query together are over [`MAX_TARGET_BYTES`].
     #[error("path and query are over {MAX_TARGET_BYTES} bytes")]
     UriTooLong,
     /// The operation does not read a body of this `Content-Type` or `Content-Encoding`.
@@ -56,7 +56,7 @@ pub enum Error {
     /// The operation was not done.
     #[error(transparent)]
     Service(#[from] service::Error),
-    /// The task of the request panicked: a defect of the service.
+    /// The handler panicked. This is a defect of the service.
     #[error("the handler panicked")]
     Panic,
 }
@@ -77,7 +77,7 @@ pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
     Error::InvalidParameter(FieldErrors::of(name, message))
 }
 
-/// How an error is told.
+/// What the answer and the log say about an error.
 #[derive(Debug)]
 pub(super) struct Description {
     pub(super) status: StatusCode,
@@ -89,7 +89,8 @@ pub(super) struct Description {
     pub(super) errors: Vec<FieldError>,
     /// A header field that belongs to the status.
     pub(super) header: Option<(HeaderName, HeaderValue)>,
-    /// Why, for the log, if the code does not say it all. Holds nothing that a client sent.
+    /// The cause, for the log, if the code alone does not explain the error. It holds nothing that
+    /// a client sent.
     pub(super) cause: Option<String>,
 }
 
@@ -132,7 +133,7 @@ impl Description {
     }
 }
 
-/// `email is required; and 2 more, see errors`.
+/// The sentence for these errors, such as `email is required; and 2 more, see errors`.
 fn sentence(errors: &[FieldError]) -> String {
     let [FieldError { field, message }, rest @ ..] = errors else {
         return String::from("The request is not valid");
@@ -148,7 +149,7 @@ fn sentence(errors: &[FieldError]) -> String {
     }
 }
 
-/// How `error` is told to a client that sent a request with `method`.
+/// The description of `error` for a client that sent a request with `method`.
 pub(super) fn describe(error: &Error, method: &str) -> Description {
     use StatusCode as S;
     match error {
@@ -290,7 +291,7 @@ fn taken(description: Description, user_id: bool, email: bool) -> Description {
     }
 }
 
-/// 500 and not 503: the clients of the tutorial's `GET` know 500.
+/// The status is 500 and not 503, because the clients of the tutorial's `GET` expect 500.
 fn store_failed(error: &store::Error, method: &str) -> Description {
     let message = match method {
         "GET" | "HEAD" => "Failed to retrieve user data", // the tutorial's text

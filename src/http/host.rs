@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// Whether `host`, of a URL or of the field `Host` without its port, is this machine:
-/// `localhost` and the names under it (RFC 6761 section 6.3), `127.0.0.0/8` or `[::1]`.
+/// Whether `host` is this machine: `localhost` or a name under it (RFC 6761 section 6.3),
+/// `127.0.0.0/8` or `[::1]`. `host` comes from a URL or from the field `Host`, and has no port.
 pub fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     address(host).is_some_and(|address| address.is_loopback())

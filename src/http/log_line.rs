@@ -1,4 +1,4 @@
-//! The log line of a request. Nothing in it was chosen by a client.
+//! The log line of a request. It holds nothing that a client chose.
 
 use std::time::Duration;
 

@@ -13,10 +13,10 @@ use crate::{
     user::{EmailKey, UserId},
 };
 
-/// A row of the table: what a request asks for, and who may.
+/// A row of the table: an operation, and who may do it.
 #[derive(Debug)]
 pub struct Operation {
-    /// Its method. `HEAD` is `GET`.
+    /// Its method. A `HEAD` uses the row of the `GET`.
     pub method: Method,
     /// Its path templates, each with its operation id in `openapi.yaml`. If operations share a
     /// path, the template ends in `?` and the query parameter that selects this one.
@@ -28,7 +28,7 @@ pub struct Operation {
 
 pub(super) type Answering<'a> = BoxFuture<'a, Result<Response, Error>>;
 
-/// The function that does it.
+/// The function that does the operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Handler {
     /// For no particular user.
@@ -45,8 +45,9 @@ use Verdict::{Allowed as Yes, Denied, Hidden};
 
 /// All operations. A user is addressed by path or by query.
 ///
-/// A rule has the scope that a token needs, and the verdicts for a service, an admin, a user on
-/// itself, and a user on another one. `docs/api.md` has the same table; a test compares them.
+/// A rule has the scope that a token needs, and four verdicts: for a service, for an admin, for a
+/// user who acts on itself, and for a user who acts on another user. A test compares this table
+/// with the one in `docs/api.md`.
 pub static OPERATIONS: [Operation; 7] = [
     Operation {
         method: Method::GET,

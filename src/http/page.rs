@@ -1,4 +1,4 @@
-//! Lists: the parameters that choose a page, and its answer.
+//! Pages of users: the parameters that choose a page, and the answer with the page.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, header::LINK};
@@ -15,7 +15,8 @@ use crate::{
     user::MAX_KEY_BYTES,
 };
 
-/// The first byte of a cursor. It says how the rest is read, so that this can change.
+/// The first byte of a cursor. It names the format of the other bytes, so that the format can
+/// change.
 const CURSOR_FORMAT: u8 = 1;
 
 /// The most bytes that the users in one page may take. Lambda limits a response to 6 MB (6,291,556
@@ -61,7 +62,7 @@ fn cursor(start: &StartKey) -> String {
 
 /// 200 with a page of users, and a `Link` to the next one (RFC 8288).
 ///
-/// The page ends before the user that would exceed what Lambda lets out.
+/// The page ends before the user that would exceed the limit of Lambda.
 pub(super) fn answer(
     page: Page,
     limit: Limit,

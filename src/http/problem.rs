@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Response, answer, error::Description, request::Request};
 use crate::user::FieldError;
 
-/// The answer to `request` that tells an error.
+/// The answer to `request` that describes an error.
 pub(super) fn of(description: &Description, request: &Request) -> Response {
     let Description {
         status,
@@ -26,7 +26,7 @@ pub(super) fn of(description: &Description, request: &Request) -> Response {
     response
 }
 
-/// A problem document. Those of a gateway have the same members.
+/// A problem document. The problem documents of a gateway have the same members.
 pub fn problem(
     status: StatusCode,
     code: &str,
@@ -41,7 +41,7 @@ pub fn problem(
         status: u16,
         code: &'a str,
         detail: &'a str,
-        /// What the tutorial's clients show.
+        /// The text that the tutorial's clients show.
         message: &'a str,
         request_id: &'a str,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use super::error::{Error, invalid_parameter};
 use crate::{service::Credentials, user::FieldErrors};
 
-/// The length of path and query. It has room for the longest `userId`, percent-encoded.
+/// The maximum length of path and query together. The longest `userId` fits, even percent-encoded.
 pub const MAX_TARGET_BYTES: usize = 8192;
 /// The time that is kept back before the deadline to make the answer and send it.
 const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
@@ -20,11 +20,11 @@ const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 pub struct Request {
     /// The gateway's id of the request, with which it can be found in the logs.
     pub id: String,
-    /// The method as it came. It may be none of HTTP.
+    /// The method as the client sent it. It is not necessarily a method of HTTP.
     pub method: String,
-    /// The path from the resource on (`/users`), still percent-encoded.
+    /// The path that begins with the resource (`/users`), still percent-encoded.
     pub path: String,
-    /// What stands before the path in the URL that the client used: nothing, a stage (`/prod`) or
+    /// The part of the client's URL before `path`, without the host: empty, a stage (`/prod`) or
     /// the base path of a custom domain.
     pub mount: String,
     /// The query parameters.
@@ -40,7 +40,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The method, once path and query are known to be short enough.
+    /// The method. Checks first that path and query are short enough.
     ///
     /// # Errors
     /// [`Error::UriTooLong`], [`Error::MalformedMethod`].
@@ -104,7 +104,8 @@ impl Query {
     /// Refuses every parameter that is not `known` to the operation. The error suggests the known
     /// parameter with the most similar name.
     ///
-    /// Names that begin with `X-Amz-` pass: they are the signature of a URL
+    /// Parameters whose names begin with `X-Amz-` are allowed, because they hold the signature of a
+    /// URL
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
     ///
     /// # Errors
@@ -147,8 +148,7 @@ fn is_of_signature(name: &str) -> bool {
     prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
 }
 
-/// The one of `known` that `name` may be a misspelling of: at most two edits away, whatever the
-/// case.
+/// The name in `known` that is nearest to `name`, at most two edits away. Case is ignored.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     known

@@ -18,7 +18,7 @@ use crate::user::{EmailKey, UserId};
 pub enum Resource<'a> {
     /// The users, or one of them.
     Users {
-        /// The path as `openapi.yaml` writes it.
+        /// The path template, as in `openapi.yaml`.
         template: &'static str,
         /// The `userId` in the path, still percent-encoded.
         user_id: Option<&'a str>,
@@ -29,7 +29,7 @@ pub enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// The resource at `path`. One slash at the end makes no difference, as with API Gateway.
+    /// The resource at `path`. One slash at the end is ignored, as it is by API Gateway.
     pub fn find(path: &'a str) -> Option<Self> {
         #[cfg(feature = "docs")]
         if let Some(document) = Document::find(path) {
@@ -42,7 +42,7 @@ impl<'a> Resource<'a> {
         })
     }
 
-    /// The path as `openapi.yaml` writes it.
+    /// The path template, as in `openapi.yaml`.
     pub fn template(self) -> &'static str {
         match self {
             Self::Users { template, .. } => template,
@@ -51,7 +51,7 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// The methods it has, for `Allow` (RFC 9110 section 10.2.1).
+    /// The methods of the resource, for `Allow` (RFC 9110 section 10.2.1).
     pub fn methods(self) -> Vec<Method> {
         let has = |method: &Method| match self {
             Self::Users { template, .. } => templates()
@@ -73,7 +73,7 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The methods that any resource has.
+/// All methods that resources have.
 pub(super) const METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
@@ -97,8 +97,8 @@ fn templates() -> impl Iterator<Item = (&'static str, Option<&'static str>, &'st
     })
 }
 
-/// The segment of `path` at the place of the parameter of `template`. The outer `None` means that
-/// the path does not match.
+/// The segment of `path` that stands for the parameter of `template`. The outer `None` means that
+/// the path does not match. The inner `None` means that the template has no parameter.
 fn captured<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
     let mut captured = None;
     let mut segments = path.split('/');
@@ -118,7 +118,7 @@ fn captured<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
 pub enum Route {
     /// An operation.
     Operation(&'static Operation, Target),
-    /// `OPTIONS` of a resource: the methods it has.
+    /// `OPTIONS` of a resource, with the methods that the resource has.
     Options(Vec<Method>),
     /// `GET` of the contract or its page.
     #[cfg(feature = "docs")]
@@ -128,7 +128,7 @@ pub enum Route {
 /// The user that an operation is about, and the handler of the operation.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// No particular one.
+    /// No particular user.
     Users(for<'a> fn(Call<'a>) -> Answering<'a>),
     /// The user who has this email address.
     Email(for<'a> fn(Call<'a>, EmailKey) -> Answering<'a>, EmailKey),
@@ -137,7 +137,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// The user, if path or query names its `userId`.
+    /// The `userId`, if the path or the query holds it.
     pub fn user_id(&self) -> Option<&UserId> {
         match self {
             Self::Users(_) | Self::Email(..) => None,
@@ -156,7 +156,7 @@ impl Target {
 }
 
 impl Route {
-    /// What `method` asks of `resource`.
+    /// The route of a request with `method` for `resource`.
     ///
     /// # Errors
     /// [`Error::MethodNotAllowed`], and [`Error::InvalidParameter`] if a parameter that names a

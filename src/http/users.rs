@@ -1,4 +1,4 @@
-//! The operations of the JSON API: each reads the request, asks the service, and answers.
+//! The operations of the JSON API: each reads the request, calls the service, and makes the answer.
 
 use http::header::IF_MATCH;
 
@@ -15,12 +15,12 @@ use crate::{
     user::{Change, EmailKey, Replacement, User, UserId, UserInput, UserPatch},
 };
 
-/// A request to be answered, and what it needs.
+/// A request, and what its operation needs.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The request.
     pub request: &'a Request,
-    /// The operations that it may ask for.
+    /// The service that does the operation.
     pub users: &'a UserService,
     /// Who calls.
     pub caller: &'a Caller,
@@ -44,7 +44,8 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     Ok(page::answer(page, limit, consistency, request))
 }
 
-/// `GET /users?email=`: the user who has an address. The read is always strongly consistent.
+/// `GET /users?email=`: the user who has this email address. The read is always strongly
+/// consistent.
 pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Error> {
     let Call { request, users, .. } = call;
     request.query.refuse_unknown(&PARAMETERS)?;
@@ -106,7 +107,7 @@ fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Error> {
         .ok_or_else(|| invalid_header(NAME, "must be 1 to 255 visible ASCII characters"))
 }
 
-/// `PUT` of one user: replaces it, or with `If-None-Match: *` creates it.
+/// `PUT` of one user: replaces the user, or creates it if the request has `If-None-Match: *`.
 pub(super) async fn replace(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
     let Call { request, users, .. } = call;
     let if_match = IfMatch::read(&request.headers)?;

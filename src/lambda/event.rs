@@ -16,11 +16,11 @@ use crate::{
     service::{Credentials, Token},
 };
 
-/// What the service reads of an event.
+/// The fields of an event that the service reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Event {
-    /// HTTP APIs say which payload format it is; REST APIs do not.
+    /// The payload format. HTTP APIs send it, and REST APIs do not.
     #[serde(deserialize_with = "lenient")]
     version: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -136,7 +136,7 @@ impl Event {
         method.as_deref()
     }
 
-    /// The gateway's name for the request.
+    /// The id that the gateway gave the request.
     pub(super) fn request_id(&self) -> Option<&str> {
         self.request_context.request_id.as_deref()
     }
@@ -163,7 +163,7 @@ impl Event {
         self.version.is_some() && !is_function_url
     }
 
-    /// What the event says about the place of a request with this `path`.
+    /// The parts of the event that say where the API is mounted, for a request with this `path`.
     pub(super) fn place<'a>(&'a self, path: &'a str) -> Place<'a> {
         let context = &self.request_context;
         Place {
@@ -186,8 +186,8 @@ impl Event {
             .collect()
     }
 
-    /// The header fields, without those whose name HTTP cannot carry. A value that HTTP cannot
-    /// carry is empty here, so that no condition is lost.
+    /// The header fields with valid names. A field with an invalid value gets an empty value, so
+    /// that no condition is lost.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in every_value(&self.multi_value_headers, &self.headers) {
@@ -216,14 +216,14 @@ impl Event {
         }
     }
 
-    /// Who calls, as a REST API, an HTTP API or a function URL tells it.
+    /// The caller, as a REST API, an HTTP API or a function URL reports it.
     pub(super) fn credentials(&self) -> Credentials {
         let RequestContext {
             identity,
             authorizer,
             ..
         } = &self.request_context;
-        // An HTTP API has `claims` here in its payload format 1.0.
+        // An HTTP API with payload format 1.0 has `authorizer.claims`, too.
         let format = match &self.version {
             Some(_) => ListFormat::Http,
             None => ListFormat::Rest,

@@ -6,14 +6,14 @@ use crate::http::{
     router::Resource,
 };
 
-/// What an event tells of the place of a request.
+/// The parts of an event that say where the API is mounted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place<'a> {
     /// The path of the event.
     pub(super) path: &'a str,
     /// The stage, as the event names it.
     pub(super) stage: &'a str,
-    /// The path in the URL that the client used. Only REST events tell it.
+    /// The path in the URL that the client used. Only REST events have it.
     pub(super) client_path: Option<&'a str>,
     /// The host that the client used.
     pub(super) domain_name: Option<&'a str>,
@@ -29,7 +29,7 @@ pub(super) struct Mounted {
 }
 
 impl Place<'_> {
-    /// Takes stage and base path off the path.
+    /// Removes the stage and the base path from the path.
     pub(super) fn find(self, base_path: &BasePath) -> Mounted {
         let base = base_path.as_str();
         let prefixes = self.prefixes(base);
@@ -57,8 +57,8 @@ impl Place<'_> {
         }
     }
 
-    /// What may stand before the path of the resource. The base path comes first and the stage
-    /// last, because the stage may be `users`.
+    /// The prefixes that the path of the resource may have, in the order to try them. The base path
+    /// comes first and the stage last, because the stage may be `users`.
     fn prefixes(self, base: &str) -> Vec<String> {
         let stage = match self.stage {
             "" | "$default" => String::new(),
@@ -71,8 +71,8 @@ impl Place<'_> {
             prefixes.push(format!("{base}{stage}"));
         }
         prefixes.push(String::new());
-        // If the client's path is the stage and then the path of the event, the gateway has taken
-        // the stage off already.
+        // If the client's path is the stage and then the path of the event, the gateway has already
+        // removed the stage.
         let client_path = self.client_path.and_then(|path| path.strip_prefix(&stage));
         if client_path != Some(self.path) {
             prefixes.push(stage);
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn stage_and_base_path_are_taken_off_the_path_and_stay_in_the_mount() {
         for (path, stage, client_path, domain_name, base, mount, rest) in [
-            // REST APIs take the stage off, and tell the client's path.
+            // REST APIs remove the stage, and send the client's path.
             (
                 "/users/1",
                 "prod",
@@ -119,7 +119,7 @@ mod tests {
                 "/users",
                 "/users",
             ),
-            // HTTP APIs leave it.
+            // HTTP APIs keep the stage.
             (
                 "/prod/users",
                 "prod",
@@ -158,7 +158,7 @@ mod tests {
                 "",
                 "/users/users",
             ),
-            // Nothing is known of other paths.
+            // No prefix is removed from other paths.
             ("/nothing", "prod", None, DEFAULT_DOMAIN, "", "", "/nothing"),
             (
                 "//evil.example/users",

@@ -1,4 +1,4 @@
-//! A DynamoDB on this machine: an embedded one, and the configuration for any other.
+//! The embedded DynamoDB, and the SDK configuration for any DynamoDB.
 
 mod file;
 mod server;
@@ -30,8 +30,8 @@ use crate::{
 /// How long a connection may be idle. The SDK closes an idle connection after 90 seconds.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A DynamoDB in this process, served on a port that only programs on this machine reach: it
-/// refuses browsers.
+/// A DynamoDB in this process. Only programs on this machine can reach its port. It refuses
+/// browsers.
 #[derive(Debug)]
 pub struct EmbeddedDynamoDb {
     endpoint_url: String,
@@ -52,7 +52,7 @@ pub enum StartError {
 }
 
 impl EmbeddedDynamoDb {
-    /// Starts one whose tables are gone when the process ends.
+    /// Starts an embedded DynamoDB in memory. Its tables are lost when the process ends.
     ///
     /// # Errors
     /// [`StartError::Engine`] and [`StartError::Listen`].
@@ -86,7 +86,7 @@ impl EmbeddedDynamoDb {
         })
     }
 
-    /// Where it listens.
+    /// The URL at which it listens.
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
     }

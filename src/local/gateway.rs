@@ -37,7 +37,7 @@ use crate::{
 
 type Response = hyper::Response<Full<Bytes>>;
 
-/// API Gateway's limit of a body: 10 MB
+/// API Gateway's limit for a body: 10 MB
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
@@ -48,10 +48,10 @@ const MAX_INVOCATIONS: usize = 8;
 /// The settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The caller of a request without `X-Local-Caller`; `None` is a service, which may do
+    /// The caller of a request without `X-Local-Caller`. `None` means a service, which may do
     /// everything.
     pub caller: Option<LocalCaller>,
-    /// Which requests it takes.
+    /// Which requests it accepts.
     pub takes: Takes,
     /// The origins whose pages may read what the gateway answers itself.
     pub origins: AllowedOrigins,
@@ -59,8 +59,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
 }
 
-/// Which requests a gateway takes. Others are answered with 403, and the function does not
-/// see them.
+/// Which requests a gateway accepts. It answers all others with 403, and does not call the
+/// function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// All, as API Gateway does. (API Gateway also authenticates the caller.)
@@ -119,7 +119,7 @@ where
 }
 
 struct Gateway<Invoke> {
-    /// Where it listens.
+    /// The address that the gateway listens on.
     address: IpAddr,
     invoke: Invoke,
     settings: Settings,
@@ -159,7 +159,7 @@ where
             .ok_or_else(bad_gateway)
     }
 
-    /// The caller that the request names, or that of the settings.
+    /// The caller that the request names, or else the caller of the settings.
     fn caller(&self, head: &mut Parts) -> Result<Option<LocalCaller>, Refusal> {
         let Some(named) = head.headers.remove(caller::HEADER) else {
             return Ok(self.settings.caller.clone());

@@ -9,15 +9,16 @@ use crate::http::host::is_loopback;
 pub struct Endpoint {
     /// The variable that names it, for messages.
     pub variable: &'static str,
-    /// Its URL, as it stands there.
+    /// The URL, as the variable holds it.
     pub url: String,
 }
 
 impl Endpoint {
-    /// Reads the environment, in which `variable` looks up a name, in the order of the AWS
-    /// SDKs (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>):
-    /// `AWS_ENDPOINT_URL_DYNAMODB` before `AWS_ENDPOINT_URL`, and neither where
-    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`. An empty variable counts as none.
+    /// Reads the endpoint from the environment, in which `variable` looks up a name. The order is
+    /// that of the AWS SDKs
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>):
+    /// `AWS_ENDPOINT_URL_DYNAMODB` comes before `AWS_ENDPOINT_URL`. Both are ignored if
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`. An empty variable counts as not set.
     pub fn configured(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
         if ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
@@ -41,7 +42,7 @@ pub fn is_on_this_machine(url: &str) -> bool {
     uri.is_some_and(|uri| uri.host().is_some_and(is_loopback))
 }
 
-/// Whether `url` can be that of an endpoint.
+/// Whether `url` is an HTTP or HTTPS URL with a host.
 pub(super) fn is_http_url(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
     uri.is_some_and(|uri| {

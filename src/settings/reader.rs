@@ -1,4 +1,4 @@
-//! Reading settings, and collecting what is wrong with them.
+//! Reads settings, and collects their faults.
 
 use std::fmt::Display;
 

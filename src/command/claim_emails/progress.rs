@@ -1,4 +1,4 @@
-//! How far a walk through a table is.
+//! Shows how much of a table has been walked.
 
 use std::io::{Write, stderr};
 
@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 /// How many items are walked between two lines of progress.
 const ITEMS_PER_LINE: u64 = 1_000;
 
-/// Shows progress on the standard error: on a terminal a bar, which disappears at the end, and
-/// elsewhere a line for each 1,000 items.
+/// Shows progress on the standard error. On a terminal, it is a bar, which disappears at the end.
+/// Elsewhere, it is a line for each 1,000 items.
 pub(super) struct Progress {
     bar: ProgressBar,
-    /// What is walked, in the plural.
+    /// The name of the items, in the plural.
     what: &'static str,
 }
 

@@ -11,14 +11,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
-/// How every SQLite database begins (<https://www.sqlite.org/fileformat.html>).
+/// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat.html>).
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
-/// What SQLite puts beside a database while it is open, or after a crash
+/// The suffixes of the files that SQLite keeps beside a database while it is open, or after a crash
 /// (<https://www.sqlite.org/tempfiles.html>).
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Why a file cannot keep tables, as a phrase after its name.
+/// Why a file cannot keep tables, as a phrase that follows the name of the file.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// It cannot be read or made.
@@ -48,7 +48,7 @@ pub enum FileError {
 /// write it and the files that SQLite puts beside it.
 ///
 /// # Errors
-/// Why it cannot keep tables. A file of another program is left as it is.
+/// Why the file cannot keep tables. A file of another program is not changed.
 pub(super) fn open(file: &Path) -> Result<Database, FileError> {
     // An absolute path is never one of SQLite's own names, such as `:memory:`.
     let path = path::absolute(file)?;
@@ -82,7 +82,7 @@ fn check(path: &str, file: File) -> Result<(), FileError> {
     }
 }
 
-/// The tables of the SQLite database, which is left as it is.
+/// The tables of the SQLite database. Does not change the database.
 fn tables(path: &str) -> rusqlite::Result<Vec<String>> {
     // The write-ahead log (`-wal`) holds the newest changes. If there is no log, `immutable` keeps
     // SQLite from making one.

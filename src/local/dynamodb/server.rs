@@ -1,5 +1,5 @@
-//! The embedded engine over DynamoDB's protocol, for SDKs and the AWS CLI. Requests of browsers
-//! are refused, because any page may send them.
+//! Serves the embedded engine over DynamoDB's protocol, for SDKs and the AWS CLI. Requests of
+//! browsers are refused, because any web page can send them.
 
 use dynoxide::{
     Database, DynoxideError,
@@ -20,7 +20,7 @@ use crate::{
     local::http::{self, BodyError, Timeouts},
 };
 
-/// DynamoDB's limit of a request: 16 MB
+/// DynamoDB's limit for a request: 16 MB
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>).
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
@@ -66,7 +66,7 @@ async fn run(
         .map_err(Refusal::Engine)
 }
 
-/// Checks that the request has a signature. Any one is accepted.
+/// Checks that the request has a signature. Any signature is accepted.
 fn check_signature(head: &Parts) -> Result<(), Refusal> {
     let material = AuthMaterial {
         authorization: text(head, AUTHORIZATION),
@@ -87,8 +87,8 @@ fn text(head: &Parts, name: HeaderName) -> Option<&str> {
 
 /// Whether a page may have sent the request. Browsers send `Origin` with every `POST`
 /// (<https://fetch.spec.whatwg.org/#origin-header>) and `Sec-Fetch-Site` with every request
-/// (<https://www.w3.org/TR/fetch-metadata/>). A `Host` of another name shows DNS rebinding.
-/// `Sec-Fetch-Mode` does not count: Node.js sends it too.
+/// (<https://www.w3.org/TR/fetch-metadata/>). A `Host` with another name is a sign of DNS
+/// rebinding. `Sec-Fetch-Mode` does not count: Node.js sends it too.
 fn is_of_a_browser(head: &Parts) -> bool {
     head.headers.contains_key(ORIGIN)
         || head.headers.contains_key(SEC_FETCH_SITE)
@@ -136,7 +136,7 @@ fn call(database: &Database, operation: &str, body: &str) -> Option<Result<Strin
     }
 }
 
-/// The output of `method` for an input, both as JSON.
+/// Calls `method` with the input in `body`, and returns its output. Both are JSON.
 fn with_json<Input: DeserializeOwned, Output: Serialize>(
     body: &str,
     method: impl FnOnce(Input) -> dynoxide::Result<Output>,
@@ -164,7 +164,7 @@ enum Refusal {
     UnknownOperation,
     /// Its body was not read.
     Body(BodyError),
-    /// It has no signature; with the answer in JSON.
+    /// It has no signature. The string is the answer, in JSON.
     Unsigned(String),
     /// The engine refuses it.
     Engine(DynoxideError),
@@ -220,7 +220,7 @@ fn of_body(error: &BodyError) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// An answer that a browser shows, too.
+/// An answer that a browser can show.
 fn readable(status: StatusCode, code: &str, message: &str) -> Response {
     let kind = format!("com.amazon.coral.service#{code}");
     let body = json!({ "__type": kind, "message": message });

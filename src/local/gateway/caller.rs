@@ -11,7 +11,7 @@ use crate::http::docs::HeaderField;
 /// understands it; API Gateway takes the caller from a signature or a token.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-local-caller");
 
-/// [`HEADER`] for the contract.
+/// The description of [`HEADER`] for the contract.
 pub(super) const HEADER_FIELD: HeaderField = HeaderField {
     name: "X-Local-Caller",
     description: "Whom this gateway takes for the caller: the `sub` of a user, and maybe groups \
@@ -27,7 +27,7 @@ pub struct LocalCaller {
 }
 
 impl LocalCaller {
-    /// The `sub` of the token: the `userId` of the user it acts on.
+    /// The `sub` of the token. It is the `userId` of the caller's own user.
     pub fn sub(&self) -> &str {
         &self.sub
     }

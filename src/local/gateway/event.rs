@@ -99,7 +99,7 @@ fn context(
         "requestId": request_id,
         "requestTimeEpoch": u64::try_from(now.as_millis()).unwrap_or_default(),
         "resourcePath": resource,
-        // A stage that the path does not contain, as under a custom domain.
+        // The path does not contain this stage, as under a custom domain.
         "stage": "$default",
     })
 }
