@@ -106,9 +106,9 @@ impl UserService {
         }
     }
 
-    /// Creates a user with the `userId` that the caller `asked` for. Without a
-    /// `userId`, a user who is not an admin creates itself, and other callers get a random
-    /// `userId`. A retry with the same `key` returns the user as the first creation stored it.
+    /// Creates a user with the `userId` that the caller `asked` for. If `asked` is `None`, a user
+    /// who is not an admin creates itself. Other callers create a user with a random `userId`.
+    /// A retry with the same `key` returns the user as the first creation stored it.
     ///
     /// # Errors
     /// [`Error::UserExists`], [`Error::EmailTaken`], [`Error::KeyReused`], [`Error::Denied`]

@@ -90,9 +90,9 @@ impl From<FieldErrors> for Error {
 
 /// A stored user: an item of the table.
 ///
-/// `fields` has the attributes that the service knows, and `extra` has all other attributes. Other
-/// clients write to the table, so a known attribute can have an unexpected type or value. Such an
-/// attribute is in `extra`, too. So the service can read every item and write it back unchanged.
+/// `fields` has the known attributes, and `extra` has all other attributes. Other clients write to
+/// the table, so a known attribute can have an unexpected type or value. Then it is in `extra`, not
+/// in `fields`. So the service can read every item and write it back unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
     fields: Fields,

@@ -222,8 +222,8 @@ impl Caller {
         }
     }
 
-    /// The `userId` of the user that the caller creates: the `userId` that the caller `asked` for,
-    /// or a random `userId`. A user who is not an admin creates only itself.
+    /// The `userId` of the user that the caller creates. A user who is not an admin creates only
+    /// itself. Other callers get the `userId` that they `asked` for, or a random `userId`.
     ///
     /// # Errors
     /// [`Error::Denied`].

@@ -6,8 +6,8 @@ use crate::{
     user::{self, FieldErrors},
 };
 
-/// Why an operation failed. Nothing has changed, except that the outcome of a write is unknown
-/// after [`store::Error::Unavailable`].
+/// Why an operation failed. After [`store::Error::Unavailable`], the outcome of a write is unknown.
+/// After all other errors, nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The request has no valid credentials. It needs this proof.

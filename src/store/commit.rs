@@ -38,8 +38,8 @@ pub(super) enum RecordedClaim {
     Unknown,
 }
 
-/// Why a write failed. Nothing is stored, except that the outcome is unknown after
-/// [`Error::Unavailable`].
+/// Why a write failed. After [`Error::Unavailable`], the outcome is unknown. After all other
+/// refusals, nothing is stored.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
     /// The user has changed, or another transaction on the same items is in progress.
@@ -51,9 +51,9 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The same refusal, unless an earlier attempt may still reach DynamoDB. A `userId` or an email
-    /// address that is taken now may be free by then, and DynamoDB would execute that attempt. So
-    /// the outcome is unknown.
+    /// The same refusal, or [`Error::Unavailable`] if an earlier attempt may still reach DynamoDB
+    /// and the refusal is [`WriteError::Taken`]. The `userId` or the email address may be free when
+    /// the attempt arrives. DynamoDB then executes the attempt, so the outcome is unknown.
     fn after(self, has_attempt_to_follow: bool) -> Self {
         match self {
             Self::Final(WriteError::Taken { .. }) if has_attempt_to_follow => {
@@ -109,8 +109,8 @@ impl UserStore {
     }
 }
 
-/// The email address on which the user may hold a claim. The item records the address. The item of
-/// a legacy user has no record, so the result is the user's own address.
+/// The email address on which the user may hold a claim. If the user has a state, this is the
+/// address that the state records. A legacy user has no state, so this is the user's own address.
 fn claim_to_release(user: &User) -> Option<EmailKey> {
     match user.state() {
         Some(_) => user.held_claim(),
@@ -157,8 +157,8 @@ fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
     })
 }
 
-/// The refusal that the failed conditions of `actions` mean. `found` has the stored items of those
-/// actions.
+/// Converts failed conditions to a refusal. `found` has one element for each of `actions`: the
+/// stored item if the condition failed, else `None`.
 fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool) -> Refusal {
     let (mut user_id, mut email, mut left) = (false, false, false);
     for (action, found) in actions.iter().zip(found) {
@@ -169,8 +169,8 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
             }
             Action::PutUser(new) => {
                 user_id = true;
-                // The stored user has the same `userId`, so the condition of the claim does not
-                // detect its address.
+                // The claim's condition holds if the stored user holds the claim, because both
+                // users have the same `userId`. So this compares the addresses.
                 let stored = user(found.into_inner());
                 email |= keeps_claims
                     && new.email_key().is_some()

@@ -11,8 +11,8 @@ pub enum Error {
     Failed(String),
 }
 
-/// Why the write of a user failed. Nothing is stored, except that the outcome is unknown after
-/// [`Error::Unavailable`].
+/// Why the write of a user failed. After [`Error::Unavailable`], the outcome is unknown. After all
+/// other errors, nothing is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// The `userId` of a new user is taken, or another user has the email address, or both.

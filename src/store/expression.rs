@@ -14,8 +14,8 @@ use crate::user::{FIELDS, Field, State, User};
 const MAX_COMPARED: usize = 100;
 
 /// The attribute names and values in the expressions of one action. Each name has a placeholder for
-/// two reasons. Some names, such as `name`, are reserved words of DynamoDB. The names of other
-/// clients can have any character.
+/// two reasons. Some names, such as `name`, are reserved words of DynamoDB. Attributes of other
+/// clients can have any character in their names.
 #[derive(Default)]
 pub(super) struct Expression {
     names: HashMap<String, String>,
@@ -101,7 +101,8 @@ impl Expression {
         conditions.join(" AND ")
     }
 
-    /// The condition that the stored revision equals that of `user`, or that both have no state.
+    /// The condition on the revision. If `user` has a state, the stored revision equals its
+    /// revision. If `user` has no attribute `_userService`, the stored user has none either.
     fn revision(&mut self, user: &User) -> Option<String> {
         if user.state().is_none() {
             // If another client wrote `_userService`, it is compared like any other attribute.

@@ -23,9 +23,9 @@ pub(super) enum Cancelled {
         /// One element for each action: `None` if its condition held, else the stored item. The
         /// item is empty if there is none, or if the action does not request it.
         found: Vec<Option<Item>>,
-        /// Whether an attempt has timed out. That attempt may still reach DynamoDB later, when
-        /// the conditions hold. DynamoDB would then execute it, because a cancelled transaction
-        /// does not use up its token.
+        /// Whether an attempt has timed out. That attempt may still reach DynamoDB later. If the
+        /// conditions hold then, DynamoDB executes the attempt: a cancelled transaction does not
+        /// use up its token.
         may_follow: bool,
     },
     /// Another write of one of the items is in progress, or DynamoDB is too busy.
@@ -58,8 +58,8 @@ impl UserStore {
     /// the same transaction again until its outcome is known or the deadline is near.
     ///
     /// # Errors
-    /// [`Cancelled`]. Nothing is stored, except that the outcome is unknown after
-    /// [`Error::Unavailable`].
+    /// [`Cancelled`]. After [`Error::Unavailable`], the outcome is unknown. After all other errors,
+    /// nothing is stored.
     pub(super) async fn transact(&self, actions: &[Action<'_>]) -> Result<(), Cancelled> {
         let items = actions.iter();
         let items: Vec<_> = items

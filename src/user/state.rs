@@ -19,8 +19,9 @@ const EMAIL_KEY: &str = "emailKey";
 impl State {
     /// The name of the attribute.
     pub const NAME: &str = "_userService";
-    /// The member with the revision, a random value. Each write of the service stores a new
-    /// revision. If the revision is unchanged, only other clients can have changed the item.
+    /// The name of the member with the revision. The revision is a random value, and each write of
+    /// the service stores a new one. If the revision is unchanged, the service has not written the
+    /// item since, but other clients can have changed it.
     pub const REVISION: &str = "revision";
 
     /// The state after the first write of an item.
