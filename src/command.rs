@@ -10,11 +10,11 @@ use clap::{Parser, Subcommand};
 
 use crate::settings::LocalSettings;
 
-/// Runs the user service on this machine, over an embedded DynamoDB.
+/// Runs the user service on this machine, with an embedded DynamoDB.
 ///
-/// With AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL set, it uses the DynamoDB at that URL
-/// (DynamoDB Local, LocalStack, AWS): on this machine with the environment alone, elsewhere
-/// with your AWS configuration.
+/// If AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL is set, it uses the DynamoDB at that URL
+/// (DynamoDB Local, LocalStack, AWS). If that DynamoDB is on this machine, it needs no AWS
+/// configuration. Otherwise, it uses your AWS configuration.
 #[derive(Debug, Parser)]
 #[command(
     version,

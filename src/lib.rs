@@ -25,15 +25,15 @@
 //! | what a write stores | `store/commit.rs` |
 //! | what an error tells the client | `http/error.rs` |
 //! | who calls, and with which claims | `lambda/event.rs`, then `service/access.rs` |
-//! | which failures of DynamoDB may pass | `store/call.rs` |
+//! | which failures of DynamoDB are temporary | `store/call.rs` |
 //! | a variable of the environment | `settings.rs` |
 //!
 //! # Invariants
 //!
 //! - Every write of a user is one transaction. Its condition is that the user has not changed since
 //!   the service read it.
-//! - The service can read every stored item. It neither drops nor rewrites what it does not know in
-//!   an item.
+//! - The service can read every stored item. A change of a user does not change the attributes that
+//!   the service does not know.
 //! - [`http::Api::handle`] never returns an error. Each failure becomes an answer, and is logged
 //!   once.
 //! - Only [`store`] calls DynamoDB. Only [`lambda`] names `lambda_http`.

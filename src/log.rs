@@ -48,8 +48,8 @@ pub fn init(format: Format, filter: Option<&str>) {
 
 /// A subscriber that writes log lines to `writer`. `filter` sets the levels for this crate.
 ///
-/// At lower levels, other crates log whole requests and items. So other crates only log warnings
-/// and errors, whatever `filter` says.
+/// At lower levels, other crates log whole requests and items. So only their warnings and errors
+/// are written. `filter` cannot lower this level.
 pub fn subscriber<W>(format: Format, filter: Option<&str>, writer: W) -> impl SubscriberInitExt
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

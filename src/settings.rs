@@ -1,5 +1,5 @@
-//! Configuration. Both binaries read it here, once. One error reports all faults. For each, it
-//! names the setting, what is wrong with it, and an example.
+//! Configuration. Both binaries read it here, once. One error reports all faults. Each fault names
+//! the setting, says what is wrong with it, and gives an example.
 
 mod endpoint;
 mod reader;
@@ -36,8 +36,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration from the environment, in which `variable` looks up a name. An empty
-    /// variable counts as not set.
+    /// Reads the configuration from the environment. `variable` returns the value of a variable. An
+    /// empty variable counts as not set.
     ///
     /// # Errors
     /// All faults of the configuration.
@@ -86,17 +86,17 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
     /// `ALLOWED_ORIGINS`. The default is every origin of this machine, for front ends in
-    /// development. If the DynamoDB is elsewhere, the default is no origin, because a page that
-    /// happens to be open must not reach those users.
+    /// development. If the DynamoDB is elsewhere, the default is no origin, so that an open page
+    /// on this machine cannot reach those users.
     pub allowed_origins: AllowedOrigins,
     /// The endpoint of DynamoDB. `None` means the embedded DynamoDB.
     pub endpoint: Option<Endpoint>,
 }
 
 impl LocalSettings {
-    /// Reads the configuration from the environment, in which `variable` looks up a name. Checks
-    /// that no two of the `tables` in the options have the same name. An empty variable counts as
-    /// none, but an empty `ALLOWED_ORIGINS` allows no origin.
+    /// Reads the configuration from the environment. `variable` returns the value of a variable.
+    /// Checks that all `tables` in the options have different names. An empty variable counts as
+    /// not set, but an empty `ALLOWED_ORIGINS` allows no origin.
     ///
     /// # Errors
     /// All faults of the configuration.
@@ -127,7 +127,7 @@ pub fn environment(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-/// What to log: `RUST_LOG`. It is read on its own, because the log starts before the
+/// What to log: `RUST_LOG`. It is read separately, because the log starts before the
 /// configuration is read.
 pub fn log_filter(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     variable("RUST_LOG")

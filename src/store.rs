@@ -55,7 +55,7 @@ use crate::user::{User, UserId};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
-/// Enough attempts to retry an operation until its timeout.
+/// The maximum number of attempts. It is large enough to retry an operation until its timeout.
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
@@ -144,7 +144,7 @@ impl UserStore {
         self.calls.load(Relaxed)
     }
 
-    /// The user with this `userId`, if there is one.
+    /// The user with this `userId`. `None` if there is no such user.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
@@ -183,7 +183,7 @@ impl UserStore {
             .client
             .scan()
             .table_name(&self.tables.users)
-            // One extra user tells whether this page is the last page.
+            // The scan reads one extra user. If it finds one, this page is not the last page.
             .limit(i32::from(limit.get()) + 1)
             .set_exclusive_start_key(start)
             .consistent_read(consistency.is_strong())

@@ -1,5 +1,5 @@
-//! `user-service claim-emails`: claims the email addresses of users who were stored before claims
-//! existed. Also finds claims that are left over from a time when nobody maintained them.
+//! `user-service claim-emails`: claims the email addresses of users who have no claim. Also finds
+//! claims that are left over: their users do not exist or have another address.
 
 mod progress;
 
@@ -20,25 +20,25 @@ use crate::{
     user::User,
 };
 
-/// Claims email addresses for users who were there before addresses were unique
+/// Claims the email addresses of users who have no claim
 ///
-/// It walks the table of users, and claims for each user whose address nobody has claimed.
-/// The tables are in the file of --data, at AWS_ENDPOINT_URL_DYNAMODB, or with --aws those
-/// of your AWS configuration. It can run while the service does, and again after it was
-/// stopped. Users who share an address are listed, and left as they are.
+/// It reads the table of users, and claims each address that nobody has claimed. The tables
+/// are in the file of --data, in the DynamoDB at AWS_ENDPOINT_URL_DYNAMODB, or with --aws in
+/// the DynamoDB of your AWS configuration. It can run while the service runs. You can run it
+/// again after it was stopped. It lists users who share an address, and does not change them.
 #[derive(Debug, Args)]
 pub(super) struct ClaimOptions {
-    /// Claim for the users in this file, which the service has made
+    /// Use the tables in this file of the local server
     #[arg(long, value_name = "FILE")]
     pub(super) data: Option<PathBuf>,
-    /// Claim for the users in AWS, with the credentials and the region of your AWS
+    /// Use the tables in AWS, with the credentials and the region of your AWS
     /// configuration
     #[arg(long)]
     aws: bool,
-    /// Claims a second, at most: 1 to 10,000
+    /// The maximum number of claims a second: 1 to 10,000
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
-    /// Give up the claims of users who are gone or have another address, too
+    /// Also delete claims that are left over: their users do not exist or have another address
     #[arg(long)]
     give_up_left_over: bool,
 }
@@ -46,7 +46,7 @@ pub(super) struct ClaimOptions {
 /// Runs the command, and reports what it has done.
 ///
 /// # Errors
-/// Why the tables were not walked to their end.
+/// Why the command stopped before the end of the tables.
 pub(super) async fn run(
     options: ClaimOptions,
     tables: &TableOptions,
@@ -62,7 +62,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Where the tables are; `None` is the DynamoDB of the AWS configuration.
+/// Where the tables are. `None` means the DynamoDB of the AWS configuration.
 fn place(
     data: Option<PathBuf>,
     aws: bool,
@@ -87,11 +87,11 @@ fn place(
     }
 }
 
-/// Finds the claims whose user is gone or has another address. Gives them up only if `gives_up`,
-/// because with the wrong table of users every claim would be one of them. Then walks the table of
-/// users, and claims each address that nobody has claimed. The two walks together write at most
-/// `rate` times a second. A user who has a claim keeps it, so this can run while the service does,
-/// and again after it was stopped at any point.
+/// Finds the claims that are left over: their user does not exist or has another address. Releases
+/// them only if `gives_up` is set, because with the wrong table of users, every claim seems to be
+/// left over. Then walks the table of users, and claims each address that nobody has claimed. The
+/// two walks together write at most `rate` times a second. A user who has a claim keeps it. So this
+/// can run while the service runs, and can run again after it was stopped at any point.
 async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, Error> {
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,8 +160,8 @@ async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Re
     }
 }
 
-/// The outcome of `call`. While the call fails for a reason that may pass, it is repeated after a
-/// second. It is made at most ten times.
+/// Makes `call`, and repeats it after a second if its failure may be temporary. Makes it at most
+/// ten times.
 async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
 where
     Call: Future<Output = Result<T, dynamodb::Error>>,

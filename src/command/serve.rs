@@ -1,4 +1,4 @@
-//! Serving on this machine: what `user-service` does without a command.
+//! The local server: `user-service` without a command.
 
 use std::{
     io::{self, ErrorKind},
@@ -31,7 +31,7 @@ use crate::{
     user::UserId,
 };
 
-/// How long running requests may go on after the signal to stop.
+/// How long running requests may continue after the signal to stop.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// The delay between the signal to stop and the message that requests are still running.
 const NOTICE_DELAY: Duration = Duration::from_millis(200);
@@ -47,13 +47,13 @@ pub(super) struct ServeOptions {
     /// Keep the users in this file; without it they are gone when this stops
     #[arg(long, value_name = "FILE")]
     pub(super) data: Option<PathBuf>,
-    /// Leave out the sample user that a new store begins with
+    /// Create no sample user in a new store
     #[arg(long)]
     no_sample: bool,
-    /// Answer as if this user called: its `sub`, and groups such as `admin`
+    /// Treat each request as a request of this user: its `sub`, and groups such as `admin`
     ///
-    /// Without it, everything is allowed, as it is to a service that signs its requests. A
-    /// request may name another caller in the header field X-Local-Caller.
+    /// Without it, each caller is a service, which may do everything. A request may name
+    /// another caller in the header field X-Local-Caller.
     #[arg(long = "as", value_name = "SUB[:GROUP,...]")]
     caller: Option<LocalCaller>,
 }

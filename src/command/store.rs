@@ -1,4 +1,4 @@
-//! Opening the store that the options and the environment name.
+//! Opens the store that the options and the environment name.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(super) struct TableOptions {
     /// The table of idempotency keys
     #[arg(long, value_name = "NAME", default_value = KEYS.example, value_parser = table_name)]
     idempotency_table: String,
-    /// Whether at most one user has an email address; off, users may share one
+    /// Whether email addresses are unique; with off, users can share an address
     #[arg(long, value_name = "ON|OFF", default_value = "on")]
     unique_emails: Switch,
 }
@@ -106,8 +106,8 @@ impl Place {
     }
 }
 
-/// Opens the store for the service. If `sample`, a new store gets a sample user. Makes the tables,
-/// except in a DynamoDB elsewhere. Returns the store and a line that describes it.
+/// Opens the store for the service. If `sample` is set, a new store gets a sample user. Creates
+/// missing tables, except in a DynamoDB elsewhere. Returns the store and a line that describes it.
 ///
 /// # Errors
 /// Why the store cannot be used.
@@ -162,7 +162,8 @@ async fn open_endpoint(
     Ok((store, description))
 }
 
-/// Creates the tables if the DynamoDB is on this machine. Checks the DynamoDB and its tables.
+/// If the DynamoDB is on this machine, checks its operations and creates missing tables. Otherwise,
+/// checks that there are a region and credentials. In both cases, checks the tables.
 async fn prepare(
     store: &UserStore,
     config: &SdkConfig,
@@ -226,7 +227,7 @@ fn check_file(file: &Path) -> Result<(), String> {
     }
 }
 
-/// Checks that there are a region and credentials, without which AWS refuses each call.
+/// Checks that there are a region and credentials. Without them, AWS refuses each call.
 async fn check_access(config: &SdkConfig) -> Result<(), &'static str> {
     if config.region().is_none() {
         return Err("there is no AWS region; set AWS_REGION");

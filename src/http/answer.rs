@@ -42,7 +42,7 @@ pub(super) fn user(user: &User) -> Response {
 pub(super) fn created(new: &User, request: &Request) -> Response {
     let users = users_path(request);
     let location = match new.user_id() {
-        // Clients resolve these two as segments of a path, so they need the query.
+        // A client removes these two segments when it resolves a path, so they go into the query.
         dots @ ("." | "..") => format!("{users}?userId={dots}"),
         user_id => format!("{users}/{user_id}"),
     };
@@ -86,7 +86,8 @@ pub(super) fn options(methods: &[Method]) -> Response {
     response
 }
 
-/// Adds the header fields that every answer to `request` has. Removes the body if it is a `HEAD`.
+/// Adds the header fields that every answer to `request` has. If `request` is a `HEAD`, removes the
+/// body.
 pub(super) fn finish(
     mut response: Response,
     request: &Request,
@@ -105,7 +106,7 @@ pub(super) fn finish(
     response
 }
 
-/// Adds the header fields that every answer has. `request` has those of the request.
+/// Adds the header fields that every answer has. `request` has the header fields of the request.
 pub fn add_common_fields(answer: &mut HeaderMap, request: &HeaderMap, origins: &AllowedOrigins) {
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

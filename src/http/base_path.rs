@@ -26,7 +26,7 @@ impl BasePath {
     }
 }
 
-/// The segments of `text` with one slash before each; empty if there are none.
+/// The segments of `text` with one slash before each. Empty if there are no segments.
 pub(crate) fn absolute_path(text: &str) -> String {
     let segments = text.split('/').filter(|segment| !segment.is_empty());
     segments.flat_map(|segment| ["/", segment]).collect()

@@ -1,4 +1,4 @@
-//! The body of a request, from its bytes to the members of its object.
+//! Reads the body of a request: a JSON object, as a list of its members.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::value::RawValue;

@@ -1,8 +1,8 @@
 //! The conditions of a request: `If-Match` and `If-None-Match` (RFC 9110 section 13.1), and the
 //! entity-tags that they name.
 //!
-//! The crate `headers` is not used, because it skips list members that it cannot parse, so that a
-//! condition could be lost. Here a list with a mistake in it is an error.
+//! The crate `headers` is not used. It skips list members that it cannot parse, so a condition
+//! could be lost. Here, a malformed list is an error.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{service::Precondition, user::User};
 
-/// Bytes of the hash that an entity-tag keeps.
+/// The number of bytes of the hash in an entity-tag.
 const ENTITY_TAG_BYTES: usize = 16;
 
 /// The entity-tag of a representation of a user: a strong validator (RFC 9110 section 8.8.1). It is
@@ -125,7 +125,7 @@ impl IfNoneMatch {
     }
 }
 
-/// How an entity-tag compares (RFC 9110 section 8.8.3.2).
+/// Whether an entity-tag is strong or weak (RFC 9110 section 8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
     Strong,
@@ -139,7 +139,7 @@ enum EntityTags {
 }
 
 impl EntityTags {
-    /// Reads the header field `header`, whose name in messages is `name`.
+    /// Reads the header field `header`. `name` is its name in messages.
     fn read(
         headers: &HeaderMap,
         header: &HeaderName,

@@ -61,7 +61,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// Adds the header fields with which the page that sent the request may read the answer.
+    /// Adds the header fields that allow the page of the request to read the answer.
     pub(super) fn share(&self, response: &mut HeaderMap, request: &HeaderMap) {
         let origin = request.get(ORIGIN);
         let allowed = match self {
@@ -122,9 +122,9 @@ pub fn serialized(origin: &str) -> Option<HeaderValue> {
     format!("{scheme}://{host}").parse().ok()
 }
 
-/// The header fields that a page may send: those that the service reads, that sign a request, and
-/// that trace it.
+/// The header fields that a page may send: those that the service reads, those of a signature, and
+/// those of a trace.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Amz-Date, X-Amz-Security-Token, X-Api-Key, X-Request-Id";
-/// The header fields that a page may read, in addition to those that any page may read.
+/// The header fields that a page may read, in addition to those that browsers always allow.
 const RESPONSE_HEADERS: &str =
     "Accept-Patch, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate";

@@ -48,8 +48,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The contract without the parts for API Gateway. The security schemes are among them, because the
-/// gateway authenticates.
+/// The contract without the parts for API Gateway. The security schemes are among these parts,
+/// because the gateway authenticates callers.
 static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     let document = serde_saphyr::from_str(include_str!("../../openapi.yaml"));
     let mut document = document.expect("the tests read this very document");

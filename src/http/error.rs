@@ -1,4 +1,4 @@
-//! Why a request is refused, and how the JSON API tells it. Only this module turns errors into
+//! Why a request is refused, and how the JSON API reports it. Only this module turns errors into
 //! status codes, codes and sentences.
 
 use std::borrow::Cow;
@@ -67,12 +67,12 @@ impl From<FieldErrors> for Error {
     }
 }
 
-/// The error that the header field `name` cannot be understood.
+/// The error for the header field `name`, if it cannot be understood.
 pub fn invalid_header(name: &'static str, message: &'static str) -> Error {
     Error::InvalidHeader { name, message }
 }
 
-/// The error that the parameter `name`, of path or query, breaks a rule.
+/// The error for the parameter `name` of the path or the query, if it breaks a rule.
 pub fn invalid_parameter(name: &str, message: &'static str) -> Error {
     Error::InvalidParameter(FieldErrors::of(name, message))
 }

@@ -35,7 +35,7 @@ pub(super) enum Handler {
     Users(for<'a> fn(Call<'a>) -> Answering<'a>),
     /// For the user who has the email address in the query.
     Email(for<'a> fn(Call<'a>, EmailKey) -> Answering<'a>),
-    /// For the user whom path or query names.
+    /// For the user whose `userId` is in the path or the query.
     User(for<'a> fn(Call<'a>, UserId) -> Answering<'a>),
 }
 

@@ -19,8 +19,8 @@ use crate::{
 /// change.
 const CURSOR_FORMAT: u8 = 1;
 
-/// The most bytes that the users in one page may take. Lambda limits a response to 6 MB (6,291,556
-/// bytes). This leaves room for the header fields and the cursor.
+/// The maximum number of bytes of the users in one page. Lambda limits a response to 6 MB
+/// (6,291,556 bytes). The difference is room for the header fields and the cursor.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_PAGE_BYTES: usize = 6_000_000;
 

@@ -12,7 +12,7 @@ use crate::{service::Credentials, user::FieldErrors};
 
 /// The maximum length of path and query together. The longest `userId` fits, even percent-encoded.
 pub const MAX_TARGET_BYTES: usize = 8192;
-/// The time that is kept back before the deadline to make the answer and send it.
+/// The time before the deadline that is reserved to make the answer and send it.
 const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 
 /// A request, independent of the gateway.
@@ -33,7 +33,7 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, or why it cannot be read.
     pub body: Result<Vec<u8>, &'static str>,
-    /// Who calls, as the gateway says.
+    /// The identity of the caller, from the gateway.
     pub credentials: Credentials,
     /// When the runtime stops waiting for the answer.
     pub deadline: Option<SystemTime>,
@@ -58,7 +58,7 @@ impl Request {
     }
 }
 
-/// The parameters of a query, decoded, in the order they came.
+/// The parameters of a query, decoded, in the order of the query.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 

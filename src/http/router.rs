@@ -84,7 +84,7 @@ pub(super) const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// All templates: the path, the query parameter if there is one, and the operation.
+/// All templates: the path, the query parameter (if the template has one), and the operation.
 fn templates() -> impl Iterator<Item = (&'static str, Option<&'static str>, &'static Operation)> {
     OPERATIONS.iter().flat_map(|operation| {
         operation.at.iter().map(move |(template, _)| {
@@ -184,8 +184,8 @@ impl Route {
     }
 }
 
-/// Reads which user the operation is about: from `segment`, the `userId` in the path, or from the
-/// query.
+/// The target of the operation. `segment` is the `userId` in the path. Without it, the query names
+/// the user.
 fn target(
     operation: &'static Operation,
     segment: Option<&str>,
@@ -215,7 +215,8 @@ fn target(
 }
 
 /// The operation of `method` and `template`: the one whose query parameter is in the query, or else
-/// the one without a query parameter.
+/// the one without a query parameter. If each one has a parameter, this is the first one. It then
+/// reports that its parameter is missing.
 fn select(
     method: &Method,
     template: &str,

@@ -22,7 +22,7 @@ pub struct Call<'a> {
     pub request: &'a Request,
     /// The service that does the operation.
     pub users: &'a UserService,
-    /// Who calls.
+    /// The caller.
     pub caller: &'a Caller,
 }
 

@@ -1,9 +1,9 @@
 //! An event of API Gateway: a REST proxy event, or an HTTP API event of payload format 2.0 or 1.0.
 //!
-//! `lambda_http` has an adapter for events, which is not used. It panics on events that a client
-//! can cause (a body that is not base64, an odd `Host`, a path of 70 kB). It fails to deserialise a
-//! null header or an odd method. In each case, the client would get a 502. Here any field may be
-//! missing or have another type.
+//! The adapter of `lambda_http` is not used. It panics on events that a client can cause (a body
+//! that is not base64, an odd `Host`, a path of 70 kB). It fails to deserialise a null header or an
+//! odd method. In each case, the client would get a 502. Here, any field may be missing or have
+//! another type.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -127,7 +127,7 @@ impl Event {
         object(payload).unwrap_or_default()
     }
 
-    /// The method; `None` if the event is no HTTP request.
+    /// The method. `None` if the event is not an HTTP request.
     pub(super) fn method(&self) -> Option<&str> {
         let method = match &self.request_context.http {
             Some(http) => &http.method,
@@ -251,8 +251,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Every value of every name. `every` has all values of a name, and `last` only the last one.
-/// `last` counts for the names that are not in `every`, because some gateways send no `every`.
+/// Every value of every name. `every` has all values of a name, and `last` has only the last value.
+/// `last` is used for names that are not in `every`, because some gateways do not send `every`.
 fn every_value<'a>(
     every: &'a Entries,
     last: &'a Entries,

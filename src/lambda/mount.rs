@@ -71,8 +71,8 @@ impl Place<'_> {
             prefixes.push(format!("{base}{stage}"));
         }
         prefixes.push(String::new());
-        // If the client's path is the stage and then the path of the event, the gateway has already
-        // removed the stage.
+        // If the client's path is the stage followed by the path of the event, the gateway has
+        // already removed the stage.
         let client_path = self.client_path.and_then(|path| path.strip_prefix(&stage));
         if client_path != Some(self.path) {
             prefixes.push(stage);
@@ -148,7 +148,7 @@ mod tests {
                 "/v1",
                 "/users",
             ),
-            // A stage that is named like the resource.
+            // The stage has the same name as the resource.
             (
                 "/users/users",
                 "users",

@@ -27,7 +27,8 @@ use crate::{
     store,
 };
 
-/// How long a connection may be idle. The SDK closes an idle connection after 90 seconds.
+/// How long a connection may be idle. The SDK closes an idle connection after 90 seconds, so this
+/// is longer.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// A DynamoDB in this process. Only programs on this machine can reach its port. It refuses
@@ -60,9 +61,9 @@ impl EmbeddedDynamoDb {
         Self::serve(Database::memory().map_err(StartError::Engine)?).await
     }
 
-    /// Starts one that keeps its tables in `file`. Makes the file if it does not exist. A write
-    /// that was answered is kept, however the process ends. Only the owner of the file can read
-    /// and write it. A file of another program is refused, and left as it is.
+    /// Starts an embedded DynamoDB that keeps its tables in `file`. Creates the file if it does not
+    /// exist. A write that was answered is not lost if the process crashes. Only the owner of the
+    /// file can read and write it. A file of another program is refused and not changed.
     ///
     /// # Errors
     /// [`StartError::File`] and [`StartError::Listen`].
@@ -93,9 +94,9 @@ impl EmbeddedDynamoDb {
 }
 
 /// The configuration for the DynamoDB at `endpoint_url`. For a DynamoDB elsewhere, it is the
-/// standard configuration of AWS. For one on this machine, it comes from the environment alone, so
-/// that no profile for AWS interferes. A DynamoDB on this machine takes any credentials, so made-up
-/// ones are used if the environment has none.
+/// standard configuration of AWS. For a DynamoDB on this machine, it comes only from the
+/// environment, so that no profile for AWS interferes. A DynamoDB on this machine accepts any
+/// credentials, so made-up credentials are used if the environment has none.
 pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
     if !is_on_this_machine(endpoint_url) {
         return aws_config::defaults(BehaviorVersion::latest())

@@ -41,8 +41,8 @@ type Response = hyper::Response<Full<Bytes>>;
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// How many invocations run at a time. A DynamoDB on one machine does few calls at a time. With
-/// more invocations, calls would wait there and time out, and repeats would add to the load.
+/// The maximum number of invocations at a time. A DynamoDB on one machine can process only a few
+/// calls at a time. With more invocations, calls would time out, and retries would add to the load.
 const MAX_INVOCATIONS: usize = 8;
 
 /// The settings of a gateway.
@@ -53,7 +53,7 @@ pub struct Settings {
     pub caller: Option<LocalCaller>,
     /// Which requests it accepts.
     pub takes: Takes,
-    /// The origins whose pages may read what the gateway answers itself.
+    /// The origins whose pages may read the gateway's own answers.
     pub origins: AllowedOrigins,
     /// How long it waits for a client.
     pub timeouts: Timeouts,
@@ -63,12 +63,12 @@ pub struct Settings {
 /// function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// All, as API Gateway does. (API Gateway also authenticates the caller.)
+    /// All requests, as API Gateway does. (API Gateway also authenticates the caller.)
     All,
-    /// Those that no page of another site sends. The host must be loopback or the address that the
-    /// gateway listens on. If the gateway listens on all addresses, the host may be any IP address,
-    /// because DNS rebinding needs a name. `Origin`, if sent, must be the gateway's own or an
-    /// allowed one.
+    /// Requests that no page of another site can send. The host must be loopback or the address
+    /// that the gateway listens on. If the gateway listens on all addresses, the host may be any IP
+    /// address, because DNS rebinding needs a name. `Origin`, if sent, must be the gateway's own
+    /// origin or an allowed origin.
     NoneOfForeignPages,
 }
 

@@ -31,8 +31,8 @@ impl AuthMode {
     /// The caller with these credentials, if `rule` allows the operation on the user `target`, or
     /// on no particular user.
     ///
-    /// If the gateway has accepted credentials, they are valid in every mode. After a change of the
-    /// mode, the gateway and the function can have different modes for a short time.
+    /// Credentials that the gateway has accepted are valid in every mode. The reason is that the
+    /// gateway and the function can have different modes for a short time after a change.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], [`Error::Denied`], [`Error::Hidden`].
@@ -200,8 +200,8 @@ impl Caller {
         })
     }
 
-    /// Checks that `rule` allows the operation on the user `target`. Without a target, a user acts
-    /// on itself.
+    /// Checks that `rule` allows the operation on the user `target`. Without a target, the verdict
+    /// [`Rule::own`] applies to a user who is not an admin.
     fn may(&self, rule: &Rule, target: Option<&UserId>) -> Result<(), Error> {
         let verdict = match self {
             // `Anyone` only calls operations that need no credentials.
@@ -256,7 +256,7 @@ impl Caller {
     }
 
     /// The ARN of the role of a service, for the log. `None` for other callers. The ARN of an IAM
-    /// user or a federated user is not logged, because it can have the name of a person.
+    /// user or a federated user is not logged, because it can contain the name of a person.
     pub fn role_arn(&self) -> Option<&str> {
         match self {
             Self::Service(arn) if arn.contains(":assumed-role/") => Some(arn),

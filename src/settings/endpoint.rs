@@ -1,4 +1,4 @@
-//! Where DynamoDB is.
+//! The endpoint of DynamoDB.
 
 use http::Uri;
 
@@ -14,8 +14,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the endpoint from the environment, in which `variable` looks up a name. The order is
-    /// that of the AWS SDKs
+    /// Reads the endpoint from the environment. `variable` returns the value of a variable. The
+    /// order is the same as in the AWS SDKs
     /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>):
     /// `AWS_ENDPOINT_URL_DYNAMODB` comes before `AWS_ENDPOINT_URL`. Both are ignored if
     /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`. An empty variable counts as not set.

@@ -65,7 +65,7 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
         value
     }
 
-    /// The parsed value of a setting whose default is the empty text.
+    /// The parsed value of a setting. The default is the empty text.
     pub(super) fn optional<T, E: Display>(
         &mut self,
         setting: Setting,

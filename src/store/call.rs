@@ -56,7 +56,7 @@ fn operation_of<E>() -> &'static str {
     error.strip_suffix("Error").unwrap_or(error)
 }
 
-/// Converts an error of [`in_time`]. The call has no condition that can fail.
+/// Converts an error of [`in_time`] that is not a failed condition.
 pub(super) fn failure<E>(error: Option<SdkError<E, HttpResponse>>) -> Error
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -172,7 +172,7 @@ impl Intercept for Attempts {
         }
         let is_unanswered = match context.output_or_error() {
             Some(Ok(_)) => false,
-            // The header of a response may have arrived without its content.
+            // The header section of a response may have arrived without the content.
             Some(Err(error)) if !error.is_operation_error() => {
                 error.is_connector_error() || error.is_timeout_error() || error.is_response_error()
             }

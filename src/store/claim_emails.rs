@@ -34,7 +34,7 @@ impl Claim {
         })
     }
 
-    /// Whether the claim belongs to `user` and `user` has its address.
+    /// Whether the claim belongs to `user`, and `user` has the address of the claim.
     fn is_of(&self, user: &User) -> bool {
         user.user_id() == self.user_id
             && user
@@ -130,7 +130,7 @@ impl UserStore {
     }
 
     /// At most 100 claims: the claims after `start`, or the first claims if `start` is `None`. Also
-    /// returns the start key of the next call.
+    /// returns the start key of the next call, or `None` if there are no more claims.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
@@ -159,7 +159,8 @@ impl UserStore {
         Ok((claims.iter().filter_map(Claim::read).collect(), next))
     }
 
-    /// Returns those of at most 100 `claims` whose user does not exist or has another address.
+    /// Returns the `claims` that are left over: the user does not exist or has another address.
+    /// `claims` has at most 100 claims.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
@@ -181,8 +182,8 @@ impl UserStore {
         Ok(claims.into_iter().filter(is_left_over).collect())
     }
 
-    /// Releases a claim if its user does not exist or has another address. Returns whether
-    /// this released the claim.
+    /// Releases a claim if its user does not exist or has another address. Returns `true` if the
+    /// claim was released.
     ///
     /// # Errors
     /// The call to DynamoDB failed.

@@ -1,5 +1,5 @@
-//! Writes a user in one transaction. The actions of the transaction are the difference between the
-//! user that was read and the new user.
+//! Writes a user in one transaction. The difference between the user that was read and the new
+//! user determines the actions of the transaction.
 
 use serde_dynamo::Item;
 
@@ -118,7 +118,7 @@ fn claim_to_release(user: &User) -> Option<EmailKey> {
     }
 }
 
-/// The actions of `write`: the difference between the user before and the user after.
+/// The actions of `write`. They are derived from the difference between `before` and `after`.
 fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     let mut actions = Vec::from_iter(user_action(write));
     actions.extend(write.record.map(Action::PutRecord));
@@ -148,7 +148,7 @@ fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
     Some(match (write.before, write.after) {
         (None, None) => return None,
         (None, Some(after)) => Action::PutUser(after),
-        // The service does not overwrite another client's `_userService`, so the user may be equal.
+        // If another client wrote `_userService`, there is no new revision. The users can be equal.
         (Some(before), Some(after)) if before == after => {
             Action::CheckUser(before.user_id(), Some(before))
         }

@@ -23,8 +23,8 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// The names and the values, by placeholder. The values are `None` if there are no values,
-    /// because DynamoDB rejects an empty map.
+    /// The names and the values, by placeholder. Without values, the second map is `None`, because
+    /// DynamoDB rejects an empty map.
     pub(super) fn into_parts(
         self,
     ) -> (

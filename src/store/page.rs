@@ -16,7 +16,7 @@ impl Limit {
     /// The highest limit.
     pub const MAX: Self = Self(100);
 
-    /// A limit of this number of users. `None` if the number is not in the range.
+    /// A limit of this number of users. `None` if the number is not from 1 to 100.
     pub fn new(users: u8) -> Option<Self> {
         (1..=Self::MAX.0).contains(&users).then_some(Self(users))
     }
@@ -31,7 +31,7 @@ impl Limit {
 /// [`UserId::for_lookup`](crate::user::UserId::for_lookup) rejects.
 pub type StartKey = String;
 
-/// Some users, and the start key of the next page.
+/// The users of one page, and the start key of the next page.
 #[derive(Debug)]
 pub struct Page {
     /// The users, in the order of DynamoDB. The order has no meaning.

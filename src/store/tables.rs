@@ -213,8 +213,8 @@ impl UserStore {
     }
 }
 
-/// Checks that DynamoDB supports an operation. The response may be another error, because the table
-/// may not exist yet.
+/// Checks that DynamoDB supports an operation. Any other client error is accepted, because the
+/// table may not exist yet.
 fn has<T, E>(operation: &str, answer: Result<T, SdkError<E>>) -> Result<(), String>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

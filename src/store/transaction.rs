@@ -21,7 +21,7 @@ pub(super) enum Cancelled {
     /// Conditions failed.
     Conditions {
         /// One element for each action: `None` if its condition held, else the stored item. The
-        /// item is empty if there is none, or if the action does not request it.
+        /// item is empty if no item is stored, or if the action does not request the item.
         found: Vec<Option<Item>>,
         /// Whether an attempt has timed out. That attempt may still reach DynamoDB later. If the
         /// conditions hold then, DynamoDB executes the attempt: a cancelled transaction does not

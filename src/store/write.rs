@@ -40,8 +40,8 @@ impl UserStore {
 
     /// Reads a user, calls `decide` to make the new user, and writes and returns the new user.
     /// `decide` gets `None` if there is no such user, and returns `None` to delete the user. If
-    /// another writer changes the user in between, this reads and decides again, until the
-    /// deadline.
+    /// another writer changes the user between the read and the write, this reads and decides
+    /// again, until the deadline.
     ///
     /// # Errors
     /// The errors of `decide`, and [`WriteError`].
@@ -55,8 +55,8 @@ impl UserStore {
             .await
     }
 
-    /// The same as [`UserStore::change`], with a given `recorded_claim`: the item may record a
-    /// claim that the user does not hold.
+    /// The same as [`UserStore::change`], for a user whose item may record a claim that the user
+    /// does not hold. `recorded_claim` says who holds that claim.
     pub(super) async fn change_with<E: From<WriteError>>(
         &self,
         user_id: &UserId,

@@ -12,7 +12,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The user `stored` after this change at the time `now`.
+    /// Applies this change to the user `stored`, at the time `now`. Returns the changed user.
     ///
     /// # Errors
     /// [`Error::OtherVersion`]. [`Error::Invalid`] if the change sets a read-only field, or if the

@@ -129,8 +129,8 @@ const PHONE_NUMBER: &[Check] = &[(
     "must be a phone number in E.164 form, such as +14155550123",
 )];
 
-/// Whether `text` is a number in the international form of ITU-T E.164: a plus and 2 to 15 digits,
-/// of which the first is not 0.
+/// Whether `text` is a number in the international form of ITU-T E.164: a plus and 2 to 15 digits.
+/// The first digit is not 0.
 fn is_e164(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|digits| {
         (2..=15).contains(&digits.len())

@@ -196,8 +196,8 @@ fn map(text: &str, place: Place<'_>, depth: usize, errors: &mut FieldErrors) -> 
     AttributeValue::M(map.collect())
 }
 
-/// Whether `sent` is the value that [`Json`] shows for `stored`. [`attribute_value`] has read
-/// `sent`. Numbers are compared by value, and sets without order.
+/// Whether `sent` is the value that [`Json`] shows for `stored`. `sent` is a value that
+/// [`attribute_value`] returned. Numbers are compared by value, and sets without order.
 pub fn shows(stored: &AttributeValue, sent: &AttributeValue) -> bool {
     use AttributeValue::{B, Bool, Bs, L, M, N, Ns, Null, S, Ss};
     match stored {

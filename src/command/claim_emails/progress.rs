@@ -4,7 +4,7 @@ use std::io::{Write, stderr};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-/// How many items are walked between two lines of progress.
+/// The number of items between two lines of progress.
 const ITEMS_PER_LINE: u64 = 1_000;
 
 /// Shows progress on the standard error. On a terminal, it is a bar, which disappears at the end.
@@ -36,7 +36,7 @@ impl Progress {
                 Some(about) if about >= walked => format!(" of about {about}"),
                 Some(_) | None => String::new(),
             };
-            // The walk goes on even if this cannot be written: nobody may be reading.
+            // A failure to write is ignored, because nobody may be reading.
             let _ = writeln!(stderr(), "Walked {walked} {what}{about}");
         }
     }

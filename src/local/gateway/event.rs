@@ -24,7 +24,8 @@ use super::{
 };
 use crate::http::router::Resource;
 
-/// The proxy event for a request. If `caller` is `None`, a service that signs its requests calls.
+/// The proxy event for a request. If `caller` is `None`, the caller is a service that signs its
+/// requests.
 pub(super) fn from_request(
     head: &Parts,
     body: &Bytes,
