@@ -492,7 +492,7 @@ class Authorization(unittest.TestCase):
         expected = {asked: [answers[asked, *column] for column in columns] for asked in requests}
         names = {
             "read": "`GET`, `HEAD` on a path of users",
-            "write": "other method on a path of users",
+            "write": "other method, except `OPTIONS`, on a path of users",
             "read elsewhere": "`GET`, `HEAD` on another path",
             "write elsewhere": "other method on another path",
         }
