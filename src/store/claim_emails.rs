@@ -188,24 +188,25 @@ impl UserStore {
     /// # Errors
     /// The call to DynamoDB failed.
     pub async fn release_left_over(&self, claim: &Claim) -> Result<bool, Error> {
+        let Some(email) = EmailKey::stored(&claim.email) else {
+            return Ok(false);
+        };
         let user_id = UserId::stored(&claim.user_id);
         let mut pauses = Pauses::of(self);
         loop {
             let user = self.get(&user_id, Consistency::Strong).await?;
-            if user.as_ref().is_some_and(|user| claim.is_of(user)) {
-                return Ok(false);
-            }
-            let Some(email) = EmailKey::stored(&claim.email) else {
-                return Ok(false);
-            };
-            let without_claim = user.clone().map(|user| user.revised(None));
-            let user_action = match (&user, &without_claim) {
-                (Some(user), Some(after)) if user.held_claim().as_ref() == Some(&email) => {
-                    Action::UpdateUser(user, after, Compared::All)
+            if let Some(user) = &user {
+                if claim.is_of(user) {
+                    return Ok(false);
                 }
-                _ => Action::CheckUser(user_id.as_str(), user.as_ref()),
-            };
-            let actions = [user_action, Action::Release(email, user_id.as_str())];
+                if user.held_claim().as_ref() == Some(&email) {
+                    return self.release_recorded(claim, &user_id, &email).await;
+                }
+            }
+            let actions = [
+                Action::CheckUser(user_id.as_str(), user.as_ref()),
+                Action::Release(email.clone(), user_id.as_str()),
+            ];
             match self.transact(&actions).await {
                 Ok(()) => return Ok(true),
                 // Another writer has changed the user or the claim since the read.
@@ -213,6 +214,31 @@ impl UserStore {
                 Err(Cancelled::Conflict) => pauses.pause().await?,
                 Err(Cancelled::Failed(error)) => return Err(error),
             }
+        }
+    }
+
+    /// Releases a claim that is left over and that the item of its user records. Removes the record
+    /// from the item.
+    async fn release_recorded(
+        &self,
+        claim: &Claim,
+        user_id: &UserId,
+        email: &EmailKey,
+    ) -> Result<bool, Error> {
+        let decide = |user: Option<&User>| match user {
+            Some(user) if !claim.is_of(user) && user.held_claim().as_ref() == Some(email) => {
+                Ok(Some(user.clone()))
+            }
+            Some(_) | None => Err(Unwritten::Ended(Claimed::Nothing)),
+        };
+        let written = self
+            .change_with(user_id, Compared::All, RecordedClaim::LeftOver, decide)
+            .await;
+        match written {
+            Ok(_) => Ok(true),
+            Err(Unwritten::Failed(WriteError::Failed(error))) => Err(error),
+            // Another writer has changed the user or the claim since the read.
+            Err(Unwritten::Ended(_) | Unwritten::Failed(_)) => Ok(false),
         }
     }
 

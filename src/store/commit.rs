@@ -36,6 +36,9 @@ pub(super) enum RecordedClaim {
     Anothers,
     /// Unknown. The write makes the claim again.
     Unknown,
+    /// The claim is left over. The write releases it, takes its record out of the item, and makes no
+    /// other claim.
+    LeftOver,
 }
 
 /// Why a write failed. After [`Error::Unavailable`], the outcome is unknown. After all other
@@ -48,6 +51,18 @@ pub(super) enum Refusal {
     ClaimIsAnothers,
     /// Repeating the write does not help.
     Final(WriteError),
+}
+
+impl Write<'_> {
+    /// The email address on which the user holds a claim after the write.
+    fn wanted_claim(&self) -> Option<EmailKey> {
+        match self.recorded_claim {
+            RecordedClaim::Own | RecordedClaim::Anothers | RecordedClaim::Unknown => {
+                self.after.and_then(User::email_key)
+            }
+            RecordedClaim::LeftOver => None,
+        }
+    }
 }
 
 impl Refusal {
@@ -86,7 +101,7 @@ impl UserStore {
         let keeps_claims = self.tables.emails.is_some();
         let after = write.after.map(|after| {
             let held = if keeps_claims {
-                after.email_key()
+                write.wanted_claim()
             } else {
                 write.before.and_then(User::held_claim)
             };
@@ -125,7 +140,7 @@ fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     if !keeps_claims {
         return actions;
     }
-    let wanted = write.after.and_then(User::email_key);
+    let wanted = write.wanted_claim();
     if let (Some(after), Some(wanted)) = (write.after, &wanted)
         && (write.recorded_claim == RecordedClaim::Unknown
             || write.before.and_then(User::held_claim).as_ref() != Some(wanted)
