@@ -56,12 +56,8 @@ pub(super) enum Refusal {
 impl Write<'_> {
     /// The email address on which the user holds a claim after the write.
     fn wanted_claim(&self) -> Option<EmailKey> {
-        match self.recorded_claim {
-            RecordedClaim::Own | RecordedClaim::Anothers | RecordedClaim::Unknown => {
-                self.after.and_then(User::email_key)
-            }
-            RecordedClaim::LeftOver => None,
-        }
+        let keeps_one = self.recorded_claim != RecordedClaim::LeftOver;
+        self.after.filter(|_| keeps_one).and_then(User::email_key)
     }
 }
 
