@@ -4,7 +4,7 @@
 mod event;
 mod mount;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
@@ -30,6 +30,9 @@ use crate::{
 /// The errors of the Lambda runtime.
 pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
     let store = UserStore::new(&sdk_config(&settings), settings.tables);
+    if settings.priming {
+        prime(&store).await;
+    }
     let users = UserService::new(store, SystemTime::now);
     let api = Api::new(users, settings.auth_mode, settings.allowed_origins);
     let function = Function::new(api, settings.base_path);
@@ -39,13 +42,25 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
     .await
 }
 
+/// Opens the connection to DynamoDB during init. Lambda gives an init more processor time than a
+/// request. If DynamoDB cannot be reached, the function starts all the same.
+async fn prime(store: &UserStore) {
+    let started = Instant::now();
+    let primed = store.prime().await;
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match primed {
+        Ok(()) => tracing::info!(ms, "primed"),
+        Err(error) => tracing::warn!(ms, cause = %error, "not primed"),
+    }
+}
+
 /// The configuration of the AWS SDK. Lambda sets the region and the credentials in the environment,
 /// so only the environment is read. The default chain of providers takes longer at a cold start.
 fn sdk_config(settings: &Settings) -> SdkConfig {
     let credentials = EnvironmentVariableCredentialsProvider::new();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(store::http_client())
+        .http_client(store::http_client(settings.trusted_roots))
         .region(Region::new(settings.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(credentials));
     let endpoint = settings.endpoint.as_ref();

@@ -14,7 +14,7 @@ pub use self::{
 use crate::{
     http::{base_path::BasePath, cors::AllowedOrigins},
     service::AuthMode,
-    store::Tables,
+    store::{Tables, TrustedRoots},
 };
 
 /// The configuration of the Lambda function.
@@ -33,6 +33,11 @@ pub struct Settings {
     pub region: String,
     /// The endpoint of DynamoDB. `None` means the endpoint of the region.
     pub endpoint: Option<Endpoint>,
+    /// `TRUSTED_ROOTS`. The default is [`TrustedRoots::Amazon`] for an endpoint of
+    /// `amazonaws.com`, and else [`TrustedRoots::System`].
+    pub trusted_roots: TrustedRoots,
+    /// `PRIMING`: whether init opens the connection to DynamoDB. The default is `on`.
+    pub priming: bool,
 }
 
 impl Settings {
@@ -64,6 +69,8 @@ impl Settings {
         let base_path = reader.optional(BASE_PATH, BasePath::parse);
         let region = reader.required(REGION, "Lambda sets it");
         let endpoint = reader.endpoint();
+        let trusted_roots = reader.trusted_roots(endpoint.as_ref(), region.as_deref());
+        let priming = reader.on_or_off(PRIMING);
         let settings = || {
             Some(Self {
                 tables: Tables {
@@ -76,6 +83,8 @@ impl Settings {
                 base_path: base_path?,
                 region: region?,
                 endpoint,
+                trusted_roots: trusted_roots?,
+                priming: priming?,
             })
         };
         reader.finish(settings())
@@ -141,6 +150,8 @@ const UNIQUE_EMAILS: Setting = Setting::new("UNIQUE_EMAILS", "on");
 const AUTH_MODE: Setting = Setting::new("AUTH_MODE", "IAM");
 const ORIGINS: Setting = Setting::new("ALLOWED_ORIGINS", "https://app.example.com");
 const BASE_PATH: Setting = Setting::new("BASE_PATH", "accounts/v1");
+const TRUSTED_ROOTS: Setting = Setting::new("TRUSTED_ROOTS", "system");
+const PRIMING: Setting = Setting::new("PRIMING", "off");
 const REGION: Setting = Setting::new("AWS_REGION", "us-east-1");
 
 impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
@@ -149,17 +160,41 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
     fn emails_table(&mut self) -> Option<Option<String>> {
         let purpose = "It is the name of the DynamoDB table of claims on email addresses. With \
                        UNIQUE_EMAILS=off there is none";
-        match self.get(UNIQUE_EMAILS).as_deref() {
-            None | Some("on") => self.required(EMAILS, purpose).map(Some),
-            Some("off") => Some(None),
+        if self.on_or_off(UNIQUE_EMAILS)? {
+            self.required(EMAILS, purpose).map(Some)
+        } else {
+            Some(None)
+        }
+    }
+
+    /// A switch that is `on` by default.
+    fn on_or_off(&mut self, switch: Setting) -> Option<bool> {
+        match self.get(switch).as_deref() {
+            None | Some("on") => Some(true),
+            Some("off") => Some(false),
             Some(other) => {
-                self.fault(
-                    UNIQUE_EMAILS,
-                    format_args!("must be on or off, not {other:?}"),
-                );
+                self.fault(switch, format_args!("must be on or off, not {other:?}"));
                 None
             }
         }
+    }
+
+    /// The roots that `TRUSTED_ROOTS` names, or else those for the endpoint of DynamoDB.
+    fn trusted_roots(
+        &mut self,
+        endpoint: Option<&Endpoint>,
+        region: Option<&str>,
+    ) -> Option<TrustedRoots> {
+        if let Some(name) = self.get(TRUSTED_ROOTS) {
+            return self.parsed(TRUSTED_ROOTS, &name, |name| {
+                TrustedRoots::parse(name)
+                    .ok_or_else(|| format!("must be amazon or system, not {name:?}"))
+            });
+        }
+        Some(match endpoint {
+            Some(endpoint) => TrustedRoots::for_host(&endpoint.host()),
+            None => TrustedRoots::for_region(region.unwrap_or_default()),
+        })
     }
 
     fn auth_mode(&mut self) -> Option<AuthMode> {
@@ -210,6 +245,29 @@ mod tests {
     }
 
     #[test]
+    fn the_endpoint_decides_which_roots_are_trusted_unless_trusted_roots_does() {
+        let cases: &[(Variables<'_>, TrustedRoots)] = &[
+            (&[("AWS_REGION", "cn-north-1")], TrustedRoots::System),
+            (
+                &[("AWS_ENDPOINT_URL", "https://proxy:8443")],
+                TrustedRoots::System,
+            ),
+            (
+                &[(
+                    "AWS_ENDPOINT_URL",
+                    "https://dynamodb.us-east-1.amazonaws.com",
+                )],
+                TrustedRoots::Amazon,
+            ),
+            (&[("TRUSTED_ROOTS", "system")], TrustedRoots::System),
+        ];
+        for (changed, roots) in cases {
+            let settings = Settings::for_lambda(with(changed)).unwrap();
+            assert_eq!(settings.trusted_roots, *roots, "{changed:?}");
+        }
+    }
+
+    #[test]
     fn a_complete_environment_is_read() {
         let settings = Settings::for_lambda(with(&[])).unwrap();
         assert_eq!(settings.tables.users, "UserData");
@@ -220,6 +278,8 @@ mod tests {
         assert_eq!(settings.base_path.as_str(), "");
         assert_eq!(settings.region, "us-east-1");
         assert_eq!(settings.endpoint, None);
+        assert_eq!(settings.trusted_roots, TrustedRoots::Amazon);
+        assert!(settings.priming);
 
         let shared = with(&[("UNIQUE_EMAILS", "off"), ("EMAILS_TABLE_NAME", "UserData")]);
         assert_eq!(Settings::for_lambda(shared).unwrap().tables.emails, None);

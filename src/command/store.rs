@@ -193,7 +193,7 @@ pub(super) async fn open_existing(
     let config = match place {
         None => {
             let config = aws_config::defaults(BehaviorVersion::latest())
-                .http_client(store::http_client())
+                .http_client(store::http_client(store::TrustedRoots::System))
                 .load()
                 .await;
             check_access(&config).await?;

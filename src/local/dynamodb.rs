@@ -100,7 +100,7 @@ impl EmbeddedDynamoDb {
 pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
     if !is_on_this_machine(endpoint_url) {
         return aws_config::defaults(BehaviorVersion::latest())
-            .http_client(store::http_client())
+            .http_client(store::http_client(store::TrustedRoots::System))
             .endpoint_url(endpoint_url)
             .load()
             .await;
@@ -115,7 +115,7 @@ pub async fn sdk_config(endpoint_url: &str) -> SdkConfig {
     .or_else("LocalEndpoint", made_up);
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(store::http_client())
+        .http_client(store::http_client(store::TrustedRoots::System))
         .region(region.region().await)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint_url)

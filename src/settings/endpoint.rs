@@ -34,6 +34,13 @@ impl Endpoint {
                 })
             })
     }
+
+    /// The host of the URL. Empty if the URL has none.
+    pub(super) fn host(&self) -> String {
+        let uri: Option<Uri> = self.url.parse().ok();
+        let host = uri.as_ref().and_then(Uri::host);
+        host.unwrap_or_default().to_owned()
+    }
 }
 
 /// Whether the endpoint `url` is on this machine.

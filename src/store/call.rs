@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as StdError,
+    io, iter,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -16,6 +17,7 @@ use aws_sdk_dynamodb::{
     },
     error::{BoxError, ProvideErrorMetadata, SdkError},
 };
+use rustls::CertificateError;
 use tokio::time::Instant;
 
 use super::Error;
@@ -86,6 +88,11 @@ where
         SdkError::ResponseError(_) => {
             Error::Unavailable(chain("DynamoDB's answer cannot be read", &error))
         }
+        SdkError::DispatchFailure(_) if is_untrusted(&error) => Error::Failed(chain(
+            "DynamoDB's certificate has no trusted root. TRUSTED_ROOTS=system trusts the roots of \
+             the system, and SSL_CERT_FILE names another file of roots",
+            &error,
+        )),
         // Network failures may be temporary. Missing credentials are permanent.
         SdkError::DispatchFailure(failure)
             if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
@@ -96,6 +103,30 @@ where
         SdkError::ConstructionFailure(_) | _ => {
             Error::Failed(chain("DynamoDB was not asked", &error))
         }
+    }
+}
+
+/// Whether a TLS handshake failed because no trusted root signed the certificate of the server.
+fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
+    iter::successors(Some(error), |error| inner(*error)).any(|error| {
+        let error = error.downcast_ref::<rustls::Error>();
+        matches!(
+            error,
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+            ))
+        )
+    })
+}
+
+/// The next error in the chain of `error`. The source of an `io::Error` skips the error in it.
+fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
 }
 
@@ -111,7 +142,7 @@ const RETRYABLE_CODES: [&str; 5] = [
 
 /// `what`, followed by the chain of causes of `error`.
 pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let causes = iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
 }
 

@@ -34,6 +34,7 @@ mod hosts {
     mod lambda_binary;
     mod local_gateway;
     mod logs;
+    mod priming;
 }
 
 /// DynamoDB: the calls, and what happens when they fail or other writers are quicker.

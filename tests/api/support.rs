@@ -16,6 +16,7 @@ mod setup;
 mod store_faults;
 pub mod store_proxy;
 mod tables;
+pub mod tls;
 mod users;
 
 pub use self::{

@@ -90,6 +90,12 @@ async fn the_lambda_binary_says_at_start_what_is_wrong_with_its_configuration() 
             "AUTH_MODE: must be IAM, COGNITO or NONE, not \"iam\". ",
         ),
         ("AWS_REGION", "", "AWS_REGION: not set. "),
+        ("PRIMING", "no", "PRIMING: must be on or off, not \"no\". "),
+        (
+            "TRUSTED_ROOTS",
+            "mozilla",
+            "TRUSTED_ROOTS: must be amazon or system, not \"mozilla\". ",
+        ),
         (
             "ALLOWED_ORIGINS",
             "example.com",

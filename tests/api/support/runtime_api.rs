@@ -128,6 +128,7 @@ impl RuntimeApi {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
+            .env("PRIMING", "off") // tests count calls
             .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -142,6 +143,27 @@ impl RuntimeApi {
 pub struct Sandbox(Child);
 
 impl Sandbox {
+    /// Freezes the process, as Lambda does between two events.
+    pub async fn freeze(&self) -> std::io::Result<()> {
+        self.signal("STOP").await
+    }
+
+    /// Lets a frozen process go on.
+    pub async fn thaw(&self) -> std::io::Result<()> {
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> std::io::Result<()> {
+        let process = self.0.id().ok_or(std::io::ErrorKind::NotFound)?;
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -{signal} {process}")]);
+        let status = kill.status().await?;
+        status
+            .success()
+            .then_some(())
+            .ok_or_else(|| std::io::Error::other("kill failed"))
+    }
+
     /// Kills the process, as `kill -9` does.
     pub async fn kill(&mut self) -> std::io::Result<()> {
         self.0.kill().await
