@@ -55,7 +55,6 @@ pub use self::{
 };
 use crate::user::{User, UserId};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// The maximum number of attempts. It is large enough to retry an operation until its timeout.
@@ -116,7 +115,6 @@ impl UserStore {
     /// backoffs up to half a second. If DynamoDB does not respond, a call fails after 4 s.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(OPERATION_TIMEOUT)
             .build();
