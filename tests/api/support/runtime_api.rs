@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
 };
 
 /// What Lambda takes of a response: the 6 MB of
@@ -46,12 +46,14 @@ pub enum Outcome {
 pub struct RuntimeApi {
     address: SocketAddr,
     events: mpsc::UnboundedSender<Invocation>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    polls: Notify,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             events: tokio::sync::Mutex::new(receiver),
             running: Mutex::default(),
+            polls: Notify::new(),
         });
         let app = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -80,12 +83,18 @@ impl RuntimeApi {
             )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(fail))
             .layer(DefaultBodyLimit::disable())
-            .with_state(shared);
+            .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Self {
             address,
             events: sender,
+            shared,
         })
+    }
+
+    /// Waits until a process has asked for an event: its init is over then.
+    pub async fn polled(&self) {
+        self.shared.polls.notified().await;
     }
 
     /// Sends `event` to the function, which has `time` to answer, and waits for
@@ -153,8 +162,13 @@ impl Sandbox {
         self.signal("CONT").await
     }
 
+    /// The id of the process, if it has not ended.
+    pub fn id(&self) -> Option<u32> {
+        self.0.id()
+    }
+
     async fn signal(&self, signal: &str) -> std::io::Result<()> {
-        let process = self.0.id().ok_or(std::io::ErrorKind::NotFound)?;
+        let process = self.id().ok_or(std::io::ErrorKind::NotFound)?;
         let mut kill = Command::new("sh");
         kill.args(["-c", &format!("kill -{signal} {process}")]);
         let status = kill.status().await?;
@@ -176,6 +190,7 @@ impl Sandbox {
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> Response {
+    shared.polls.notify_one();
     let Some(invocation) = shared.events.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
