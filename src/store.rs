@@ -111,8 +111,8 @@ impl UserStore {
     /// The `tables` in the DynamoDB of `config`. Uses the HTTP client of `config` (see
     /// [`http_client`]).
     ///
-    /// Sets the timeouts (connect 1 s, attempt 1 s, operation 4 s) and the standard retries with
-    /// backoffs up to half a second. If DynamoDB does not respond, a call fails after 4 s.
+    /// Sets the timeouts (attempt 1 s, operation 4 s) and the standard retries with backoffs up to
+    /// half a second. If DynamoDB does not respond, a call fails after 4 s.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
