@@ -14,7 +14,10 @@ use lambda_http::{
     Body, Context, LambdaEvent, aws_lambda_events::apigw::ApiGatewayProxyResponse, lambda_runtime,
     lambda_runtime::Diagnostic, service_fn,
 };
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use self::{event::Event, mount::Mounted};
 use crate::{
@@ -36,8 +39,8 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
     let users = UserService::new(store, SystemTime::now);
     let api = Api::new(users, settings.auth_mode, settings.allowed_origins);
     let function = Function::new(api, settings.base_path);
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        function.answer(event.payload, event.context)
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        function.answer(&event.payload, &event.context).await
     }))
     .await
 }
@@ -102,22 +105,23 @@ impl Function {
     /// # Errors
     /// [`NotHttp`].
     pub async fn invoke(&self, event: Value) -> Result<Value, NotHttp> {
-        let response = self.answer(event, Context::default()).await?;
+        let event = to_raw_value(&event).unwrap_or_default();
+        let response = self.answer(&event, &Context::default()).await?;
         Ok(serde_json::to_value(response).unwrap_or_default())
     }
 
     async fn answer(
         &self,
-        event: Value,
-        context: Context,
+        event: &RawValue,
+        context: &Context,
     ) -> Result<ApiGatewayProxyResponse, NotHttp> {
-        let request = self.request(Event::read(event), &context);
+        let request = self.request(Event::read(event), context);
         let request =
             request.inspect_err(|error| tracing::warn!(cause = %error, "not answered"))?;
         Ok(proxy_response(self.api.handle(request).await))
     }
 
-    fn request(&self, event: Event, context: &Context) -> Result<Request, NotHttp> {
+    fn request(&self, event: Event<'_>, context: &Context) -> Result<Request, NotHttp> {
         let path = event.path();
         let Mounted { mount, path } = event.place(&path).find(&self.base_path);
         let deadline = Duration::from_millis(context.deadline);

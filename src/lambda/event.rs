@@ -5,126 +5,133 @@
 //! odd method. In each case, the client would get a 502. Here, any field may be missing or have
 //! another type.
 
+use std::{borrow::Cow, collections::HashSet};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::mount::Place;
 use crate::{
     http::request::Query,
     service::{Credentials, Token},
+    user::json::{Members, Text},
 };
 
-/// The fields of an event that the service reads.
+/// The fields of an event that the service reads. They borrow from the text of the event.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Event {
+pub(super) struct Event<'a> {
     /// The payload format. HTTP APIs send it, and REST APIs do not.
-    #[serde(deserialize_with = "lenient")]
-    version: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    http_method: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    path: String,
-    #[serde(deserialize_with = "lenient")]
-    raw_path: String,
-    #[serde(deserialize_with = "lenient")]
-    raw_query_string: String,
-    #[serde(deserialize_with = "lenient")]
-    headers: Entries,
-    #[serde(deserialize_with = "lenient")]
-    multi_value_headers: Entries,
-    #[serde(deserialize_with = "lenient")]
-    query_string_parameters: Entries,
-    #[serde(deserialize_with = "lenient")]
-    multi_value_query_string_parameters: Entries,
-    body: Value,
+    #[serde(borrow, deserialize_with = "lenient")]
+    version: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    http_method: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    path: Text<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    raw_path: Text<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    raw_query_string: Text<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    headers: Members<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    multi_value_headers: Members<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    query_string_parameters: Members<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    multi_value_query_string_parameters: Members<'a>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
     #[serde(deserialize_with = "lenient")]
     is_base64_encoded: bool,
-    #[serde(deserialize_with = "object")]
-    request_context: RequestContext,
+    #[serde(borrow, deserialize_with = "object")]
+    request_context: RequestContext<'a>,
 }
-
-type Entries = Map<String, Value>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RequestContext {
-    #[serde(deserialize_with = "lenient")]
-    request_id: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    stage: String,
-    #[serde(deserialize_with = "lenient")]
-    path: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    domain_name: Option<String>,
-    #[serde(deserialize_with = "object")]
-    http: Option<HttpContext>,
-    #[serde(deserialize_with = "lenient")]
-    identity: Entries,
-    #[serde(deserialize_with = "object")]
-    authorizer: Authorizer,
+struct RequestContext<'a> {
+    #[serde(borrow, deserialize_with = "lenient")]
+    request_id: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    stage: Text<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    path: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    domain_name: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "object")]
+    http: Option<HttpContext<'a>>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    identity: Members<'a>,
+    #[serde(borrow, deserialize_with = "object")]
+    authorizer: Authorizer<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct HttpContext {
-    #[serde(deserialize_with = "lenient")]
-    method: Option<String>,
+struct HttpContext<'a> {
+    #[serde(borrow, deserialize_with = "lenient")]
+    method: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Authorizer {
-    #[serde(deserialize_with = "object")]
-    claims: Option<Claims>,
-    #[serde(deserialize_with = "object")]
-    jwt: JwtAuthorizer,
-    #[serde(deserialize_with = "lenient")]
-    iam: Entries,
+struct Authorizer<'a> {
+    #[serde(borrow, deserialize_with = "object")]
+    claims: Option<Claims<'a>>,
+    #[serde(borrow, deserialize_with = "object")]
+    jwt: JwtAuthorizer<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    iam: Members<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct JwtAuthorizer {
-    #[serde(deserialize_with = "object")]
-    claims: Option<Claims>,
+struct JwtAuthorizer<'a> {
+    #[serde(borrow, deserialize_with = "object")]
+    claims: Option<Claims<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Claims {
-    #[serde(deserialize_with = "lenient")]
-    sub: String,
-    #[serde(deserialize_with = "lenient")]
-    scope: String,
-    #[serde(rename = "cognito:groups")]
-    groups: Value,
+struct Claims<'a> {
+    #[serde(borrow, deserialize_with = "lenient")]
+    sub: Text<'a>,
+    #[serde(borrow, deserialize_with = "lenient")]
+    scope: Text<'a>,
+    #[serde(borrow, rename = "cognito:groups")]
+    groups: Option<&'a RawValue>,
 }
 
 /// Reads a value. A value of another type gives the default.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(T::deserialize(value).unwrap_or_default())
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
 }
 
 /// Reads an object. A value that is no object gives the default. (A derived struct would also
 /// accept an array.)
-fn object<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    let object: Option<Entries> = lenient(deserializer)?;
-    let value = object.map(|object| T::deserialize(Value::Object(object)));
-    Ok(value.and_then(Result::ok).unwrap_or_default())
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(read_object(raw))
 }
 
-impl Event {
+fn read_object<'a, T: Deserialize<'a> + Default>(raw: &'a RawValue) -> T {
+    let object = raw.get().starts_with('{').then_some(raw.get());
+    let object = object.map(serde_json::from_str);
+    object.and_then(Result::ok).unwrap_or_default()
+}
+
+impl<'a> Event<'a> {
     /// Reads an event. Any JSON value is accepted. Fields that it lacks stay empty.
-    pub(super) fn read(payload: Value) -> Self {
-        object(payload).unwrap_or_default()
+    pub(super) fn read(payload: &'a RawValue) -> Self {
+        read_object(payload)
     }
 
     /// The method. `None` if the event is not an HTTP request.
@@ -142,15 +149,15 @@ impl Event {
     }
 
     /// The path, still percent-encoded.
-    pub(super) fn path(&self) -> String {
-        let path = match &self.request_context.http {
+    pub(super) fn path(&self) -> Cow<'_, str> {
+        let path: &str = match &self.request_context.http {
             Some(_) => &self.raw_path,
             None => &self.path,
         };
         if self.has_decoded_path() {
-            path.replace('%', "%25")
+            path.replace('%', "%25").into()
         } else {
-            path.clone()
+            path.into()
         }
     }
 
@@ -164,7 +171,7 @@ impl Event {
     }
 
     /// The parts of the event that say where the API is mounted, for a request with this `path`.
-    pub(super) fn place<'a>(&'a self, path: &'a str) -> Place<'a> {
+    pub(super) fn place<'b>(&'b self, path: &'b str) -> Place<'b> {
         let context = &self.request_context;
         Place {
             path,
@@ -182,7 +189,7 @@ impl Event {
         }
         let every = &self.multi_value_query_string_parameters;
         every_value(every, &self.query_string_parameters)
-            .map(|(name, value)| (name.to_owned(), text(value).to_owned()))
+            .map(|(name, value)| (name.to_owned(), value.into_owned()))
             .collect()
     }
 
@@ -194,7 +201,7 @@ impl Event {
             let Ok(name) = HeaderName::try_from(name) else {
                 continue;
             };
-            let value = HeaderValue::from_bytes(text(value).as_bytes());
+            let value = HeaderValue::from_bytes(value.as_bytes());
             let value = value.unwrap_or(HeaderValue::from_static(""));
             // This fails only if there are more fields than a map holds: over 24,000.
             let _ = headers.try_append(&name, value);
@@ -204,16 +211,16 @@ impl Event {
 
     /// The body, or why it cannot be read.
     pub(super) fn into_body(self) -> Result<Vec<u8>, &'static str> {
-        match self.body {
-            Value::Null => Ok(Vec::new()),
-            Value::String(body) if self.is_base64_encoded => BASE64_STANDARD
-                .decode(body)
-                .map_err(|_| "The gateway sent a body that is not base64"),
-            Value::String(body) => Ok(body.into_bytes()),
-            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                Err("The gateway sent a body that is not text")
-            }
+        let Some(body) = self.body else {
+            return Ok(Vec::new());
+        };
+        let body: Text<'_> = serde_json::from_str(body.get())
+            .map_err(|_| "The gateway sent a body that is not text")?;
+        if self.is_base64_encoded {
+            let body = BASE64_STANDARD.decode(&*body);
+            return body.map_err(|_| "The gateway sent a body that is not base64");
         }
+        Ok(body.0.into_owned().into_bytes())
     }
 
     /// The caller, as a REST API, an HTTP API or a function URL reports it.
@@ -234,43 +241,56 @@ impl Event {
         let signer = [identity, &authorizer.iam]
             .into_iter()
             .filter(|signer| !is_of_identity_pool(signer))
-            .filter_map(|signer| signer.get("userArn")?.as_str())
+            .filter_map(|signer| signer.get("userArn").map(text))
             .find(|arn| !arn.is_empty());
         Credentials {
-            signer: signer.map(str::to_owned),
+            signer: signer.map(Cow::into_owned),
             token: claims.map(|(claims, format)| Token {
-                sub: claims.sub.clone(),
+                sub: claims.sub.to_string(),
                 scopes: claims.scope.split(' ').map(str::to_owned).collect(),
-                groups: format.list(&claims.groups),
+                groups: claims
+                    .groups
+                    .map_or_else(Vec::new, |groups| format.list(groups)),
             }),
         }
     }
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+/// The text of a string. Another value gives an empty text.
+fn text(value: &RawValue) -> Cow<'_, str> {
+    let text: Result<Text<'_>, _> = serde_json::from_str(value.get());
+    text.unwrap_or_default().0
 }
 
 /// Every value of every name. `every` has all values of a name, and `last` has only the last value.
 /// `last` is used for names that are not in `every`, because some gateways do not send `every`.
 fn every_value<'a>(
-    every: &'a Entries,
-    last: &'a Entries,
-) -> impl Iterator<Item = (&'a str, &'a Value)> {
-    let rest = last.iter().filter(|(name, _)| !every.contains_key(*name));
-    every.iter().chain(rest).flat_map(|(name, values)| {
-        let list = values.as_array();
-        let values = list.map_or(std::slice::from_ref(values), Vec::as_slice);
-        values.iter().map(|value| (name.as_str(), value))
+    every: &'a Members<'_>,
+    last: &'a Members<'_>,
+) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+    let names: HashSet<&str> = every.0.iter().map(|(name, _)| &**name).collect();
+    let rest = last
+        .0
+        .iter()
+        .filter(move |(name, _)| !names.contains(&**name));
+    every.0.iter().chain(rest).flat_map(|(name, values)| {
+        let texts = texts(values).unwrap_or_else(|| vec![text(values)]);
+        texts.into_iter().map(|text| (&**name, text))
     })
+}
+
+/// The texts of a list. `None` if the value is not a list.
+fn texts(values: &RawValue) -> Option<Vec<Cow<'_, str>>> {
+    let values: Vec<&RawValue> = serde_json::from_str(values.get()).ok()?;
+    Some(values.into_iter().map(text).collect())
 }
 
 /// Whether the signer has its credentials from an identity pool of Cognito. Such a signer is an
 /// end user, not a service. Events name the pool, the identity and its provider in separate
 /// fields.
-fn is_of_identity_pool(signer: &Entries) -> bool {
-    let mut fields = signer.iter();
-    fields.any(|(name, value)| name.starts_with("cognito") && !value.is_null())
+fn is_of_identity_pool(signer: &Members<'_>) -> bool {
+    let mut fields = signer.0.iter();
+    fields.any(|(name, value)| name.starts_with("cognito") && value.get() != "null")
 }
 
 /// How a gateway writes a claim that is a list.
@@ -283,19 +303,19 @@ enum ListFormat {
 }
 
 impl ListFormat {
-    fn list(self, claim: &Value) -> Vec<String> {
-        if let Some(items) = claim.as_array() {
-            return items.iter().map(|item| text(item).to_owned()).collect();
+    fn list(self, claim: &RawValue) -> Vec<String> {
+        if let Some(items) = texts(claim) {
+            return items.into_iter().map(Cow::into_owned).collect();
         }
         let text = text(claim);
         let split = |text: &str, separator| text.split(separator).map(str::to_owned).collect();
         match self {
-            Self::Rest => split(text, ','),
+            Self::Rest => split(&text, ','),
             Self::Http => {
                 let items = text
                     .strip_prefix('[')
                     .and_then(|text| text.strip_suffix(']'));
-                items.map_or_else(|| vec![text.to_owned()], |items| split(items, ' '))
+                items.map_or_else(|| vec![text.to_string()], |items| split(items, ' '))
             }
         }
     }

@@ -144,11 +144,11 @@ impl<'a> Reader<'a> {
                 Some(Source::Service(_)) => true,
                 None => false,
             };
-            self.read.insert(name.clone());
+            self.read.insert(name.to_string());
             if !(is_kept && is_null(raw)) {
                 let place = Place::Member(&Place::Body, name);
                 let value = json::attribute_value(raw, place, MAX_STORED_DEPTH, &mut self.errors);
-                read_only.push((name.clone(), value));
+                read_only.push((name.to_string(), value));
             }
         }
         read_only

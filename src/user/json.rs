@@ -1,7 +1,11 @@
 //! Converts between JSON and DynamoDB attribute values without loss. Numbers keep all their
 //! digits, and a repeated name is an error.
 
-use std::{borrow::Borrow, collections::BTreeSet};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeSet,
+    ops::Deref,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
@@ -77,9 +81,23 @@ impl Serialize for JsonBinary<'_> {
     }
 }
 
+/// A JSON string. It borrows from the JSON text unless the text escapes a character.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The members of a JSON object, in the order of the text. Repeated names are included. Each value
 /// is unparsed JSON text.
-pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
+#[derive(Debug, Default)]
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -94,8 +112,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push((name, value));
                 }
                 Ok(Members(members))
             }
@@ -105,11 +123,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    /// The value of the first member with this name.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let mut members = self.0.iter();
+        let member = members.find(|(own, _)| own == name);
+        member.map(|(_, value)| *value)
+    }
+
     /// All names, and the names that occur more than once.
     pub fn names(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
         let mut names = BTreeSet::new();
-        let given = self.0.iter().map(|(name, _)| name.as_str());
+        let given = self.0.iter().map(|(name, _)| &**name);
         let repeated = given.filter(|name| !names.insert(*name)).collect();
         (names, repeated)
     }
@@ -191,7 +216,7 @@ fn map(text: &str, place: Place<'_>, depth: usize, errors: &mut FieldErrors) -> 
             errors.push(member, "has an empty name");
         }
         let value = attribute_value(raw, member, depth, errors);
-        (name, value)
+        (name.into_owned(), value)
     });
     AttributeValue::M(map.collect())
 }
