@@ -106,26 +106,28 @@ where
     }
 }
 
-/// Whether a TLS handshake failed because no trusted root signed the certificate of the server.
+/// Whether the endpoint's certificate has no root that the client trusts.
 fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
-    iter::successors(Some(error), |error| inner(*error)).any(|error| {
-        let error = error.downcast_ref::<rustls::Error>();
-        matches!(
-            error,
-            Some(rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer
-            ))
-        )
-    })
+    matches!(
+        find(error),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+        ))
+    )
 }
 
-/// The next error in the chain of `error`. The source of an `io::Error` skips the error in it.
-fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        Some(inner) => Some(inner),
+/// The first error of this type among `error` and its causes.
+pub(super) fn find<'a, E: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a E> {
+    iter::successors(Some(error), |error| cause(*error)).find_map(|error| error.downcast_ref())
+}
+
+/// The cause of an error. An I/O error does not name the error that it wraps as its source.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => Some(wrapped),
         None => error.source(),
     }
 }

@@ -3,7 +3,7 @@
 //! The client is built from hyper and rustls, not by `aws-smithy-http-client`: that crate always
 //! links HTTP/2, which calls of DynamoDB do not need. Without it, the function is an eighth smaller.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     config::{RuntimeComponents, SharedHttpClient},
@@ -26,16 +26,22 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use tokio::net::TcpStream;
 use tower::{ServiceBuilder, timeout::error::Elapsed, util::BoxCloneSyncService};
 
-/// The roots of Amazon Trust Services, in PEM form.
-const AMAZON: &str = include_str!("roots/amazon.pem");
+use super::call::find;
+
+/// The roots of Amazon Trust Services, which sign the certificates of AWS. They have the names, and
+/// the SHA-256 fingerprints, of <https://www.amazontrust.com/repository/>. PEM would cost a start
+/// 160,000 instructions.
+const AMAZON: [&[u8]; 5] = [
+    include_bytes!("roots/AmazonRootCA1.cer"),
+    include_bytes!("roots/AmazonRootCA2.cer"),
+    include_bytes!("roots/AmazonRootCA3.cer"),
+    include_bytes!("roots/AmazonRootCA4.cer"),
+    include_bytes!("roots/SFSRootCAG2.cer"),
+];
 
 /// The root certificates that the client trusts. They decide which DynamoDB it talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +89,7 @@ impl TrustedRoots {
         let mut store = RootCertStore::empty();
         match self {
             Self::Amazon => {
-                let roots = CertificateDer::pem_slice_iter(AMAZON.as_bytes());
-                store.add_parsable_certificates(roots.filter_map(Result::ok));
+                store.add_parsable_certificates(AMAZON.map(CertificateDer::from_slice));
             }
             Self::System => {
                 let found = rustls_native_certs::load_native_certs();
@@ -212,19 +217,33 @@ fn failure(error: BoxError) -> ConnectorError {
     }
 }
 
-/// The first error of this type in the chain of `error`.
-fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    std::iter::successors(Some(error), |error| (*error).source())
-        .find_map(|error| error.downcast_ref::<E>())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::TrustedRoots::{self, Amazon, System};
+    use sha2::{Digest, Sha256};
+
+    use super::{
+        AMAZON,
+        TrustedRoots::{self, Amazon, System},
+    };
 
     #[test]
-    fn amazon_has_five_roots() {
-        assert_eq!(Amazon.store().len(), 5);
+    fn the_roots_of_amazon_have_the_fingerprints_of_its_repository() {
+        let hex = |byte: u8| format!("{byte:02x}");
+        let fingerprints = AMAZON.map(|root| {
+            let digest = Sha256::digest(root);
+            digest.into_iter().map(hex).collect::<String>()
+        });
+        assert_eq!(
+            fingerprints,
+            [
+                "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+                "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+                "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+                "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+                "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+            ]
+        );
+        assert_eq!(Amazon.store().len(), fingerprints.len());
     }
 
     #[test]
