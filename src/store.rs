@@ -35,7 +35,10 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
 use aws_sdk_dynamodb::{
     Client, operation::get_item::builders::GetItemFluentBuilder, types::AttributeValue,
 };
@@ -125,6 +128,8 @@ impl UserStore {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(timeouts)
             .retry_config(retries)
+            // The time limit of an attempt includes the body of the response.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         Self {
             client: Client::from_conf(config),
