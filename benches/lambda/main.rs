@@ -3,7 +3,10 @@
 //! Each handler answers `GET /users?userId=1` under the Runtime API of the tests, with a stub of
 //! DynamoDB that always has the user. `docs/performance.md` says what the figures mean.
 
+mod chart;
+mod documents;
 mod handlers;
+mod limit;
 mod measure;
 #[path = "../../tests/api/support/runtime_api.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
@@ -11,24 +14,36 @@ mod runtime_api;
 mod stub;
 mod table;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use clap::Parser;
 
-use self::{handlers::Handler, measure::Samples, stub::Stub};
+use self::{
+    handlers::Skipped,
+    limit::{Limit, PERCENT},
+    measure::Samples,
+    stub::Stub,
+    table::Report,
+};
 
-/// Starts each handler many times, and prints a table of medians.
+/// Starts each handler many times, and prints tables of medians, spreads and ratios.
 #[derive(Debug, Parser)]
 struct Options {
-    /// How often each handler starts. The starts are interleaved.
+    /// How many rounds there are. In each round, each handler starts three times.
     #[arg(long, default_value_t = 15)]
     starts: usize,
-    /// Starts each handler 3 times, to see that the benchmark works.
+    /// Makes 3 rounds, to see that the benchmark works.
     #[arg(long)]
     quick: bool,
     /// Writes the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes the chart to this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
+    /// Writes the figures into README.md and docs/performance.md, and beside the latter as SVG and JSON.
+    #[arg(long, conflicts_with = "quick")]
+    write: bool,
     /// `cargo bench` adds this option.
     #[arg(long, hide = true)]
     bench: bool,
@@ -38,21 +53,43 @@ struct Options {
 async fn main() {
     let options = Options::parse();
     let starts = if options.quick { 3 } else { options.starts };
-    let handlers = handlers::build();
+    let (handlers, mut skipped) = handlers::build();
+    let limit = Limit::new()
+        .map_err(|reason| {
+            let what = format!("the columns with {PERCENT} % of a processor");
+            skipped.push(Skipped { what, reason });
+        })
+        .ok();
     let stub = Stub::start().await;
-    let mut figures: Vec<(Handler, Samples)> = handlers
-        .into_iter()
-        .map(|handler| (handler, Samples::default()))
+    for skipped in &skipped {
+        eprintln!("{skipped}");
+    }
+    let mut samples: Vec<Samples> = handlers
+        .iter()
+        .map(|handler| Samples {
+            size: vec![measure::size(&handler.code)],
+            ..Samples::default()
+        })
         .collect();
     for round in 1..=starts {
         eprintln!("round {round} of {starts}");
-        for (handler, samples) in &mut figures {
-            measure::round(handler, &stub, samples).await;
+        for turn in 0..handlers.len() {
+            // Each handler comes first in turn: the first one after a pause starts with cold caches.
+            let next = (round + turn) % handlers.len();
+            measure::round(&handlers[next], &stub, limit.as_ref(), &mut samples[next]).await;
         }
     }
-    print!("{}", table::markdown(&figures, starts));
+    let kinds = handlers.iter().map(|handler| handler.kind);
+    let report = Report::new(kinds.zip(samples).collect(), skipped);
+    print!("{}", report.markdown());
+    let json = format!("{:#}\n", report.json());
     if let Some(file) = options.json {
-        let figures = table::json(&figures, starts);
-        std::fs::write(&file, format!("{figures:#}\n")).expect("the file for --json is writable");
+        fs::write(file, &json).expect("the file for --json is writable");
+    }
+    if let Some(file) = options.chart {
+        fs::write(file, chart::svg(&report)).expect("the file for --chart is writable");
+    }
+    if options.write {
+        documents::write(&report, &json).expect("the documents can be changed");
     }
 }

@@ -2,19 +2,26 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
+use tempfile::NamedTempFile;
+use tokio::process::Command;
 
 use super::{
-    handlers::Handler,
+    handlers::{Handler, Kind},
+    limit::{Limit, PERCENT},
     runtime_api::{Outcome, RuntimeApi, Sandbox},
     stub::Stub,
 };
 
 /// How many requests follow the first one.
 const WARM_REQUESTS: usize = 200;
+
+/// How many requests follow the first one where the processor is limited.
+const LIMITED_REQUESTS: usize = 50;
 
 /// The samples of one handler. A figure of a handler that does not call DynamoDB can be empty.
 #[derive(Debug, Default)]
@@ -26,18 +33,26 @@ pub struct Samples {
     /// From spawn to the first answer, over TLS 1.3, with priming where the handler has it, in ms.
     pub spawn_to_answer: Vec<f64>,
     /// The first answer of those starts, in ms.
-    pub first_primed: Vec<f64>,
+    pub first_tls: Vec<f64>,
     /// The medians of the warm requests of each start, over plain HTTP, in ms.
     pub warm: Vec<f64>,
     /// The processor time of a warm request, in µs.
     pub cpu: Vec<f64>,
+    /// The first answer over TLS, with priming where the handler has it, and with a limited processor
+    /// from the first poll on, in ms.
+    pub first_limited: Vec<f64>,
+    /// That answer ÷ the median of the warm requests of that start.
+    pub first_by_warm_limited: Vec<f64>,
     /// The peak of the resident set after the warm requests, in MiB.
     pub peak_rss: Vec<f64>,
+    /// The size of the code, in MB.
+    pub size: Vec<f64>,
 }
 
-/// Starts `handler` twice: over plain HTTP without priming, and over TLS with it.
-pub async fn round(handler: &Handler, stub: &Stub, samples: &mut Samples) {
-    let plain = Start::of(handler, stub, &stub.http, "off").await;
+/// Starts `handler` three times: over plain HTTP without priming, over TLS with it, and over TLS with a
+/// limited processor.
+pub async fn round(handler: &Handler, stub: &Stub, limit: Option<&Limit>, samples: &mut Samples) {
+    let plain = Start::of(handler, stub, Mode::Plain, None).await;
     samples.init.push(ms(plain.init));
     samples.first.push(ms(plain.invoke().await));
     let cpu = plain.cpu();
@@ -46,28 +61,75 @@ pub async fn round(handler: &Handler, stub: &Stub, samples: &mut Samples) {
         warm.push(ms(plain.invoke().await));
     }
     let used = plain.cpu().saturating_sub(cpu);
-    samples.warm.push(median(&warm));
+    samples.warm.push(quantile(&warm, 0.5));
     samples.cpu.push(ms(used) * 1000.0 / WARM_REQUESTS as f64);
     samples.peak_rss.push(plain.peak_rss());
     plain.end().await;
-    if handler.calls_dynamodb {
-        let primed = Start::of(handler, stub, &stub.https, "on").await;
+    if handler.kind.calls_dynamodb() {
+        let primed = Start::of(handler, stub, Mode::Tls, None).await;
         let first = primed.invoke().await;
         samples.spawn_to_answer.push(ms(primed.init + first));
-        samples.first_primed.push(ms(first));
+        samples.first_tls.push(ms(first));
         primed.end().await;
+        if let Some(limit) = limit {
+            limited(handler, stub, limit, samples).await;
+        }
     }
 }
 
-/// The median of `values`, or 0 if there are none.
-pub fn median(values: &[f64]) -> f64 {
+/// Starts `handler` over TLS with one processor, and limits it after init, as Lambda does.
+async fn limited(handler: &Handler, stub: &Stub, limit: &Limit, samples: &mut Samples) {
+    limit.set(100).expect("the group can be changed");
+    let start = Start::of(handler, stub, Mode::Tls, Some(limit)).await;
+    let mut times = Vec::new();
+    for _ in 0..=LIMITED_REQUESTS {
+        limit.set(PERCENT).expect("the group can be changed");
+        times.push(ms(start.invoke().await));
+    }
+    let warm = quantile(&times[1..], 0.5);
+    samples.first_limited.push(times[0]);
+    samples.first_by_warm_limited.push(times[0] / warm);
+    start.end().await;
+}
+
+/// The quantile `share` of `values`, between the two nearest of them. 0 if there are none.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    let Some(last) = values.len().checked_sub(1) else {
+        return 0.0;
+    };
+    let place = share * last as f64;
+    let (below, above) = (
+        values[place.floor() as usize],
+        values[place.ceil() as usize],
+    );
+    below + (above - below) * place.fract()
+}
+
+/// The size of a file, or of all files below a folder, in MB.
+pub fn size(path: &Path) -> f64 {
+    fn bytes(path: &Path) -> u64 {
+        let files = fs::read_dir(path).into_iter().flatten();
+        match fs::symlink_metadata(path) {
+            Ok(file) if file.is_file() => file.len(),
+            _ => files.flatten().map(|file| bytes(&file.path())).sum(),
+        }
+    }
+    bytes(path) as f64 / 1e6
 }
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
+}
+
+/// How a handler calls DynamoDB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Over plain HTTP, without priming.
+    Plain,
+    /// Over TLS, with priming where the handler has it.
+    Tls,
 }
 
 /// A started process.
@@ -76,37 +138,77 @@ struct Start {
     sandbox: Sandbox,
     init: Duration,
     event: String,
+    log: NamedTempFile,
 }
 
 impl Start {
-    async fn of(handler: &Handler, stub: &Stub, endpoint: &str, priming: &str) -> Self {
+    async fn of(handler: &Handler, stub: &Stub, mode: Mode, limit: Option<&Limit>) -> Self {
         let runtime_api = RuntimeApi::start().await.expect("a port is free");
-        let root = stub.root();
-        let environment = [
-            ("TABLE_NAME", "UserData"),
-            ("EMAILS_TABLE_NAME", "UserEmails"),
-            ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
-            ("AUTH_MODE", "IAM"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
-            ("SSL_CERT_FILE", root.to_str().expect("the path is UTF-8")),
-            ("PRIMING", priming),
+        let (root, all_roots) = (stub.root(), stub.all_roots());
+        let path = |path: &'_ Path| path.to_str().expect("the path is UTF-8").to_owned();
+        let roots = if handler.kind.reads_roots_of_system() {
+            path(&all_roots)
+        } else {
+            path(&root)
+        };
+        let (endpoint, priming) = match mode {
+            Mode::Plain => (&stub.http, "off"),
+            Mode::Tls => (&stub.https, "on"),
+        };
+        let mut environment = vec![
+            ("TABLE_NAME", String::from("UserData")),
+            ("EMAILS_TABLE_NAME", String::from("UserEmails")),
+            (
+                "IDEMPOTENCY_TABLE_NAME",
+                String::from("UserIdempotencyKeys"),
+            ),
+            ("AUTH_MODE", String::from("IAM")),
+            ("AWS_DEFAULT_REGION", String::from("us-east-1")), // boto3 reads no other
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.clone()),
+            ("SSL_CERT_FILE", roots.clone()),
+            ("AWS_CA_BUNDLE", roots),             // Python
+            ("NODE_EXTRA_CA_CERTS", path(&root)), // Node.js has the roots of the system in its binary
+            ("PYTHONDONTWRITEBYTECODE", String::from("1")),
+            ("PRIMING", String::from(priming)),
         ];
-        let log = tempfile::tempfile().expect("a temporary file is made");
-        let program = handler.program.to_str().expect("the path is UTF-8");
+        if handler.kind == Kind::Service && mode == Mode::Plain {
+            // It reads Amazon's roots, as on Lambda. Over TLS it has to trust the stub.
+            environment.push(("TRUSTED_ROOTS", String::from("amazon")));
+        }
+        environment.extend(handler.environment.clone());
+        let environment = environment.iter().map(|(name, it)| (*name, it.as_str()));
+        let log = NamedTempFile::new().expect("a temporary file is made");
+        let file = log.reopen().expect("it is open");
+        let mut command = match limit {
+            None => Command::new(&handler.program),
+            Some(limit) => {
+                // The shell becomes the handler, with the same id.
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
+                shell.arg(limit.processes()).arg(&handler.program);
+                shell
+            }
+        };
+        command.args(&handler.arguments);
         let started = Instant::now();
-        let sandbox = runtime_api
-            .start_sandbox(program, environment, log)
-            .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
-        let polled = tokio::time::timeout(Duration::from_secs(10), runtime_api.polled()).await;
-        assert!(
-            polled.is_ok(),
-            "{program} has not asked for an event in 10 s"
-        );
-        Self {
+        let mut sandbox = runtime_api
+            .start_process(command, environment, file)
+            .unwrap_or_else(|error| panic!("{:?} does not start: {error}", handler.program));
+        let failure = tokio::select! {
+            () = runtime_api.polled() => None,
+            ended = sandbox.ended() => Some(ended),
+        };
+        let start = Self {
             init: started.elapsed(),
             runtime_api,
             sandbox,
             event: event().to_string(),
+            log,
+        };
+        match failure {
+            None => start,
+            Some(Ok(status)) => start.fail(&format!("it ends in its init: {status}")),
+            Some(Err(_)) => start.fail("it has not asked for an event in 10 s"),
         }
     }
 
@@ -119,11 +221,17 @@ impl Start {
             .await;
         let time = started.elapsed();
         match outcome {
-            Ok(Outcome::Response(response)) => assert_eq!(response["statusCode"], 200),
-            Ok(Outcome::Error(error)) => panic!("the handler failed: {error}"),
-            Err(error) => panic!("the handler did not answer: {error}"),
+            Ok(Outcome::Response(response)) if response["statusCode"] == 200 => time,
+            Ok(Outcome::Response(response)) => self.fail(&format!("its response is {response}")),
+            Ok(Outcome::Error(error)) => self.fail(&format!("its error is {error}")),
+            Err(error) => self.fail(&format!("it has not answered: {error}")),
         }
-        time
+    }
+
+    /// Ends the benchmark, with the log of the handler.
+    fn fail(&self, cause: &str) -> ! {
+        let log = fs::read_to_string(self.log.path()).unwrap_or_default();
+        panic!("a handler does not work: {cause}\n{log}");
     }
 
     /// The processor time of all threads of the process so far.

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Response;
 use http_body_util::Full;
 use hyper::{
@@ -39,7 +40,10 @@ impl Stub {
             generate_simple_self_signed([String::from("127.0.0.1")])
                 .expect("a certificate is made");
         let folder = tempfile::tempdir().expect("a temporary folder is made");
-        std::fs::write(folder.path().join("root.pem"), cert.pem()).expect("its file is written");
+        let root = cert.pem();
+        let all = roots_of_system() + &root;
+        std::fs::write(folder.path().join("root.pem"), root).expect("its file is written");
+        std::fs::write(folder.path().join("all.pem"), all).expect("its file is written");
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
         let config = ServerConfig::builder_with_protocol_versions(&[&TLS13])
             .with_no_client_auth()
@@ -57,6 +61,28 @@ impl Stub {
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("root.pem")
     }
+
+    /// The file of the roots of the system, and of that root.
+    pub fn all_roots(&self) -> PathBuf {
+        self.folder.path().join("all.pem")
+    }
+}
+
+/// The roots of the system, in PEM form.
+fn roots_of_system() -> String {
+    let found = rustls_native_certs::load_native_certs().certs;
+    assert!(!found.is_empty(), "the system has no root certificates");
+    let mut text = String::new();
+    for root in found {
+        let lines = BASE64_STANDARD.encode(root);
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in lines.as_bytes().chunks(64) {
+            text.extend(line.iter().copied().map(char::from));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
 }
 
 /// Serves on a free port, which is returned.

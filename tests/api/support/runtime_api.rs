@@ -127,7 +127,16 @@ impl RuntimeApi {
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,
         log: std::fs::File,
     ) -> std::io::Result<Sandbox> {
-        let mut command = Command::new(program);
+        self.start_process(Command::new(program), environment, log)
+    }
+
+    /// As [`RuntimeApi::start_sandbox`], for a program that takes arguments.
+    pub fn start_process<'a>(
+        &self,
+        mut command: Command,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+        log: std::fs::File,
+    ) -> std::io::Result<Sandbox> {
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", self.address.to_string())
@@ -199,6 +208,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let headers = [
+        ("content-type", String::from("application/json")),
         (
             "lambda-runtime-aws-request-id",
             invocation.request_id.clone(),
