@@ -48,7 +48,7 @@ impl Kind {
 }
 
 /// A program that runs under the Runtime API.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handler {
     /// What it is.
     pub kind: Kind,
@@ -77,14 +77,12 @@ impl std::fmt::Display for Skipped {
     }
 }
 
-/// Builds all handlers. The first is the floor. A peer whose language is missing is skipped.
+/// Builds the service.
 ///
 /// # Panics
-/// A build failed. cargo has printed why.
-pub fn build() -> (Vec<Handler>, Vec<Skipped>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = root.join("target/benches");
-    let service = [
+/// The build failed. cargo has printed why.
+pub fn service() -> Handler {
+    let arguments = [
         "--release",
         "--no-default-features",
         "--bin",
@@ -92,7 +90,16 @@ pub fn build() -> (Vec<Handler>, Vec<Skipped>) {
         "--manifest-path",
         "Cargo.toml",
     ];
-    cargo_build(root, &target.join("service"), &service);
+    cargo_build("service", &arguments);
+    binary(Kind::Service, "service/release/lambda")
+}
+
+/// Builds all handlers. The first is the floor. A peer whose language is missing is skipped.
+///
+/// # Panics
+/// A build failed. cargo has printed why.
+pub fn build() -> (Vec<Handler>, Vec<Skipped>) {
+    let service = service();
     // One by one: built together, each would have the features of the others' dependencies.
     for (peer, profile) in [
         ("floor", "release"),
@@ -107,26 +114,19 @@ pub fn build() -> (Vec<Handler>, Vec<Skipped>) {
             "--profile",
             profile,
         ];
-        cargo_build(root, &target.join("peers"), &peer);
+        cargo_build("peers", &peer);
     }
-    let binary = |kind, program: &str| Handler {
-        kind,
-        program: target.join(program),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        code: target.join(program),
-    };
     let mut handlers = vec![
         binary(Kind::Floor, "peers/release/floor"),
-        binary(Kind::Service, "service/release/lambda"),
+        service,
         binary(Kind::Raw, "peers/release/raw"),
         binary(Kind::SdkDefaults, "peers/defaults/sdk-defaults"),
     ];
     let mut skipped = Vec::new();
-    let peers = root.join("benches/peers");
+    let peers = root().join("benches/peers");
     for (kind, handler) in [
-        (Kind::Node, node(&peers, &target)),
-        (Kind::Python, python(&peers, &target)),
+        (Kind::Node, node(&peers, &target())),
+        (Kind::Python, python(&peers, &target())),
     ] {
         match handler {
             Ok(handler) => handlers.push(handler),
@@ -139,15 +139,36 @@ pub fn build() -> (Vec<Handler>, Vec<Skipped>) {
     (handlers, skipped)
 }
 
-fn cargo_build(root: &Path, target: &Path, arguments: &[&str]) {
+/// Builds into the folder `target` of the benchmark.
+fn cargo_build(folder: &str, arguments: &[&str]) {
     let status = Command::new(env!("CARGO"))
-        .current_dir(root)
+        .current_dir(root())
         .args(["build", "--locked", "--target-dir"])
-        .arg(target)
+        .arg(target().join(folder))
         .args(arguments)
         .status();
     let is_built = status.is_ok_and(|status| status.success());
     assert!(is_built, "cargo build {arguments:?} failed");
+}
+
+fn binary(kind: Kind, program: &str) -> Handler {
+    let program = target().join(program);
+    Handler {
+        kind,
+        program: program.clone(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        code: program,
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder in which everything is built.
+fn target() -> PathBuf {
+    root().join("target/benches")
 }
 
 /// The handler in JavaScript, with its packages.

@@ -6,6 +6,7 @@
 mod chart;
 mod documents;
 mod handlers;
+mod instructions;
 mod limit;
 mod measure;
 #[path = "../../tests/api/support/runtime_api.rs"]
@@ -14,7 +15,7 @@ mod runtime_api;
 mod stub;
 mod table;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -44,14 +45,31 @@ struct Options {
     /// Writes the figures into README.md and docs/performance.md, and beside the latter as SVG and JSON.
     #[arg(long, conflicts_with = "quick")]
     write: bool,
+    /// Counts the instructions of the service with valgrind instead, and fails if a count is more than
+    /// 3 % above its budget. `--write` sets the budgets.
+    #[arg(long)]
+    instructions: bool,
     /// `cargo bench` adds this option.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() {
+async fn main() -> ExitCode {
     let options = Options::parse();
+    if options.instructions {
+        let (service, stub) = (handlers::service(), Stub::start().await);
+        return match instructions::check(&service, &stub, options.write).await {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
+    }
+    compare(options).await;
+    ExitCode::SUCCESS
+}
+
+/// Measures all handlers.
+async fn compare(options: Options) {
     let starts = if options.quick { 3 } else { options.starts };
     let (handlers, mut skipped) = handlers::build();
     let limit = Limit::new()

@@ -125,7 +125,7 @@ fn ms(time: Duration) -> f64 {
 
 /// How a handler calls DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub enum Mode {
     /// Over plain HTTP, without priming.
     Plain,
     /// Over TLS, with priming where the handler has it.
@@ -133,7 +133,7 @@ enum Mode {
 }
 
 /// A started process.
-struct Start {
+pub struct Start {
     runtime_api: RuntimeApi,
     sandbox: Sandbox,
     init: Duration,
@@ -142,7 +142,8 @@ struct Start {
 }
 
 impl Start {
-    async fn of(handler: &Handler, stub: &Stub, mode: Mode, limit: Option<&Limit>) -> Self {
+    /// Starts `handler`, within `limit` if there is one, and waits until it asks for an event.
+    pub async fn of(handler: &Handler, stub: &Stub, mode: Mode, limit: Option<&Limit>) -> Self {
         let runtime_api = RuntimeApi::start().await.expect("a port is free");
         let (root, all_roots) = (stub.root(), stub.all_roots());
         let path = |path: &'_ Path| path.to_str().expect("the path is UTF-8").to_owned();
@@ -213,7 +214,7 @@ impl Start {
     }
 
     /// The time of one answer.
-    async fn invoke(&self) -> Duration {
+    pub async fn invoke(&self) -> Duration {
         let started = Instant::now();
         let outcome = self
             .runtime_api
@@ -258,6 +259,19 @@ impl Start {
 
     fn process(&self) -> u32 {
         self.sandbox.id().expect("the handler runs")
+    }
+
+    /// Waits until the handler has asked for the next event.
+    pub async fn polled(&self) {
+        self.runtime_api.polled().await;
+    }
+
+    /// Lets the process end by itself, and returns what it has logged.
+    pub async fn terminate(mut self) -> String {
+        let terminated = self.sandbox.terminate().await;
+        terminated.expect("the handler can be signalled");
+        self.sandbox.ended().await.expect("the handler ends");
+        fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
     async fn end(mut self) {

@@ -171,6 +171,12 @@ impl Sandbox {
         self.signal("CONT").await
     }
 
+    /// Asks the process to end.
+    #[allow(dead_code, reason = "the benchmark uses it")]
+    pub async fn terminate(&self) -> std::io::Result<()> {
+        self.signal("TERM").await
+    }
+
     /// The id of the process, if it has not ended.
     pub fn id(&self) -> Option<u32> {
         self.0.id()
