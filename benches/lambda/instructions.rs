@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     handlers::{Handler, output},
-    measure::{Mode, Start, quantile},
+    machine::version,
+    measure::{Mode, Start},
+    statistics::quantile,
     stub::Stub,
 };
 
@@ -87,7 +89,7 @@ async fn counts(service: &Handler, stub: &Stub) -> Counts {
     let all = count(&counted, stub, 1 + WARM_REQUESTS).await;
     let warm = all.saturating_sub(first) / WARM_REQUESTS as u64;
     Counts {
-        rustc: output(Command::new("rustc").arg("--version")).unwrap_or_default(),
+        rustc: version("rustc").unwrap_or_default(),
         instructions: BTreeMap::from([
             (String::from("from the start to the first answer"), first),
             (String::from("a warm GET"), warm),

@@ -8,10 +8,15 @@ mod documents;
 mod handlers;
 mod instructions;
 mod limit;
+#[path = "../support/machine.rs"]
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
+mod machine;
 mod measure;
 #[path = "../../tests/api/support/runtime_api.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod runtime_api;
+#[path = "../support/statistics.rs"]
+mod statistics;
 mod stub;
 mod table;
 

@@ -14,6 +14,7 @@ use super::{
     handlers::{Handler, Kind},
     limit::{Limit, PERCENT},
     runtime_api::{Outcome, RuntimeApi, Sandbox},
+    statistics::quantile,
     stub::Stub,
 };
 
@@ -90,21 +91,6 @@ async fn limited(handler: &Handler, stub: &Stub, limit: &Limit, samples: &mut Sa
     samples.first_limited.push(times[0]);
     samples.first_by_warm_limited.push(times[0] / warm);
     start.end().await;
-}
-
-/// The quantile `share` of `values`, between the two nearest of them. 0 if there are none.
-pub fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let Some(last) = values.len().checked_sub(1) else {
-        return 0.0;
-    };
-    let place = share * last as f64;
-    let (below, above) = (
-        values[place.floor() as usize],
-        values[place.ceil() as usize],
-    );
-    below + (above - below) * place.fract()
 }
 
 /// The size of a file, or of all files below a folder, in MB.

@@ -1,12 +1,14 @@
 //! The tables, and the figures for programs.
 
-use std::{fmt::Write, fs, process::Command};
+use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    handlers::{Kind, Skipped, output},
-    measure::{Samples, quantile},
+    handlers::{Kind, Skipped},
+    machine::{machine, version},
+    measure::Samples,
+    statistics::quantile,
 };
 
 /// A column of the tables.
@@ -131,7 +133,7 @@ impl Report {
         Self {
             rows,
             skipped,
-            machine: machine(),
+            machine: machine_and_programs(),
         }
     }
 
@@ -287,21 +289,12 @@ pub fn number(value: f64) -> String {
 }
 
 /// Two sentences: the processor with the kernel, and the compiler with the languages.
-fn machine() -> [String; 2] {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown processor", |line| {
-        line.trim_start_matches(['\t', ' ', ':'])
-    });
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let programs = [("rustc", ""), ("node", "Node.js "), ("python3", "")].map(|(program, name)| {
-        let version = output(Command::new(program).arg("--version"));
-        version.map(|version| format!("{name}{version}"))
-    });
+fn machine_and_programs() -> [String; 2] {
+    let programs = [("rustc", ""), ("node", "Node.js "), ("python3", "")];
+    let programs = programs.map(|(program, name)| Some(format!("{name}{}", version(program)?)));
     let programs: Vec<_> = programs.into_iter().flatten().collect();
     [
-        format!("{cores} cores of {model}, Linux {}.", kernel.trim()),
+        format!("{}.", machine()),
         format!("{}.", programs.join(", ")),
     ]
 }
