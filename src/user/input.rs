@@ -95,10 +95,7 @@ impl<'a> Reader<'a> {
     /// The member `name`. Marks the name as read.
     pub(super) fn member(&mut self, name: &str) -> Option<&'a RawValue> {
         self.read.insert(name.to_owned());
-        let mut members = self.members.0.iter();
-        members
-            .find(|(member, _)| member == name)
-            .map(|(_, raw)| *raw)
+        self.members.get(name)
     }
 
     /// Reads the value of the field `name` by its rule.
