@@ -122,7 +122,8 @@ impl UserService {
     ) -> Result<User, Error> {
         let now = self.timestamp();
         let keyed = key.map(|key| KeyedCreation::new(caller, key, asked.as_ref(), &input));
-        let user = User::new(&caller.user_id_to_create(asked)?, input, now);
+        let user_id = caller.user_id_to_create(asked)?;
+        let user = User::new(&user_id, input, now, &caller.actor());
         let record = keyed.as_ref().map(|keyed| keyed.record(&user, now));
         match (self.store.create(&user, record.as_ref()).await, keyed) {
             (Ok(()), _) => Ok(user),
@@ -141,18 +142,21 @@ impl UserService {
     /// [`Error::EmailTaken`], [`Error::Store`].
     pub async fn change(
         &self,
+        caller: &Caller,
         user_id: &UserId,
         change: &Change,
         precondition: Precondition<'_>,
     ) -> Result<User, Error> {
+        let actor = caller.actor();
         let compared = match precondition {
             Precondition::None => Compared::Known,
             Precondition::Holds(_) => Compared::All,
         };
         let decide = |user: Option<&User>| {
             let user = user.ok_or(Error::NotFound)?;
+            caller.may_write(user)?;
             precondition.check(user)?;
-            Ok::<_, Error>(Some(change.apply(user, self.timestamp())?))
+            Ok::<_, Error>(Some(change.apply(user, self.timestamp(), &actor)?))
         };
         let changed = self.store.change(user_id, compared, decide).await?;
         changed.ok_or(Error::NotFound)
@@ -164,11 +168,14 @@ impl UserService {
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Store`].
     pub async fn delete(
         &self,
+        caller: &Caller,
         user_id: &UserId,
         precondition: Precondition<'_>,
     ) -> Result<(), Error> {
         let decide = |user: Option<&User>| {
-            precondition.check(user.ok_or(Error::NotFound)?)?;
+            let user = user.ok_or(Error::NotFound)?;
+            caller.may_write(user)?;
+            precondition.check(user)?;
             Ok::<_, Error>(None)
         };
         self.store.change(user_id, Compared::All, decide).await?;

@@ -4,6 +4,7 @@
 //! rules. A client of this service writes a [`UserInput`], a [`Replacement`] or a [`UserPatch`].
 //! Their values keep the rules.
 
+mod actor;
 mod change;
 mod email;
 mod field_error;
@@ -24,10 +25,11 @@ use std::collections::{BTreeMap, HashMap};
 use serde_dynamo::AttributeValue;
 
 pub use self::{
+    actor::Actor,
     change::Change,
     email::EmailKey,
     field_error::{FieldError, FieldErrors, MAX_FIELD_ERRORS, Place},
-    fields::{FIELDS, Field, Presence},
+    fields::{Access, FIELDS, Field, Presence, Source, View},
     id::{MAX_KEY_BYTES, UserId},
     input::UserInput,
     patch::UserPatch,
@@ -37,7 +39,10 @@ pub use self::{
     version::Version,
 };
 use self::{
-    fields::{CREATED_AT, EMAIL, UPDATED_AT, USER_ID, VERSION},
+    fields::{
+        CREATED_AT, CREATED_BY, DISABLED, EMAIL, EMAIL_VERIFIED, STATUS, UPDATED_AT, UPDATED_BY,
+        USER_ID, VERSION,
+    },
     json::shows,
 };
 
@@ -101,13 +106,16 @@ pub struct User {
 }
 
 impl User {
-    /// A new user with the fields of `input`, at the first version.
-    pub fn new(user_id: &UserId, input: UserInput, now: Timestamp) -> Self {
+    /// A new user with the fields of `input`, at the first version, that `actor` creates.
+    pub fn new(user_id: &UserId, input: UserInput, now: Timestamp, actor: &Actor) -> Self {
         let mut fields = input.into_fields();
         fields.set_text(USER_ID, &user_id.as_str());
         fields.set_version(Version::FIRST);
         fields.set_text(CREATED_AT, &now);
         fields.set_text(UPDATED_AT, &now);
+        for name in [CREATED_BY, UPDATED_BY] {
+            fields.0.insert(name, actor.to_attribute());
+        }
         Self {
             fields,
             state: None,
@@ -147,8 +155,8 @@ impl User {
         user
     }
 
-    /// The attributes that responses show. The attributes that the service knows come first, in the
-    /// order of [`FIELDS`]. All others follow, in the order of their names.
+    /// The attributes, without the service's own state. The attributes that the service knows come
+    /// first, in the order of [`FIELDS`]. All others follow, in the order of their names.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
         let known = FIELDS
             .iter()
@@ -161,12 +169,18 @@ impl User {
         known.chain(others)
     }
 
-    /// The attribute with this name, if responses show it.
+    /// The attributes that a caller with this `view` sees, in the same order.
+    pub fn seen_attributes(&self, view: View) -> impl Iterator<Item = (&str, &AttributeValue)> {
+        let is_seen = move |name: &str| Field::named(name).is_none_or(|field| field.is_seen(view));
+        self.attributes().filter(move |(name, _)| is_seen(name))
+    }
+
+    /// The attribute with this name.
     pub fn attribute(&self, name: &str) -> Option<&AttributeValue> {
         self.fields.0.get(name).or_else(|| self.extra.get(name))
     }
 
-    /// Whether `sent` is the value that responses show for the attribute `name`.
+    /// Whether `sent` is the value of the attribute `name`, as responses show it.
     fn is_shown(&self, name: &str, sent: &AttributeValue) -> bool {
         self.attribute(name)
             .is_some_and(|stored| shows(stored, sent))
@@ -180,6 +194,16 @@ impl User {
     /// The key of the user's email address. `None` if the user has no address.
     pub fn email_key(&self) -> Option<EmailKey> {
         self.fields.text(EMAIL).and_then(EmailKey::of)
+    }
+
+    /// Whether the user may not act. Its record stays as it is.
+    pub fn is_disabled(&self) -> bool {
+        self.fields.text(STATUS) == Some(DISABLED)
+    }
+
+    /// Whether a service or an admin has marked the email address as verified.
+    pub fn has_verified_email(&self) -> bool {
+        self.fields.0.get(EMAIL_VERIFIED) == Some(&AttributeValue::Bool(true))
     }
 
     fn version(&self) -> Option<Version> {
@@ -199,25 +223,38 @@ impl User {
         self.state.as_ref()?.email_key()
     }
 
-    /// The same user after a write of `fields`. `None` removes a field.
+    /// The same user after `actor` wrote `fields`. `None` removes a field.
+    ///
+    /// Nobody has verified a new address, so `emailVerified` does not stay with it. It has to be
+    /// among the `fields`.
     fn changed(
         mut self,
-        fields: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,
+        fields: BTreeMap<&'static str, Option<AttributeValue>>,
         now: Timestamp,
+        actor: &Actor,
     ) -> Self {
         let version = Version::after(self.version());
+        let (address, is_verified) = (self.email_key(), fields.contains_key(EMAIL_VERIFIED));
         for (name, value) in fields {
-            self.extra.remove(name);
-            match value {
-                Some(value) => self.fields.0.insert(name, value),
-                None => self.fields.0.remove(name),
-            };
+            self.set(name, value);
         }
+        if !is_verified && self.email_key() != address {
+            self.set(EMAIL_VERIFIED, None);
+        }
+        self.set(UPDATED_BY, Some(actor.to_attribute()));
         self.extra.remove(VERSION);
         self.extra.remove(UPDATED_AT);
         self.fields.set_version(version);
         self.fields.set_text(UPDATED_AT, &now);
         self
+    }
+
+    fn set(&mut self, name: &'static str, value: Option<AttributeValue>) {
+        self.extra.remove(name);
+        match value {
+            Some(value) => self.fields.0.insert(name, value),
+            None => self.fields.0.remove(name),
+        };
     }
 
     /// The same user with a new revision. Its state records the claim on `email_key`, or no claim.

@@ -10,43 +10,57 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 
 use super::{Response, conditional::EntityTag, cors::AllowedOrigins, request::Request};
-use crate::user::{User, json::Json};
+use crate::user::{User, View, json::Json};
 
-/// A user as answers show it: a JSON object of all its attributes.
-struct Representation<'a>(&'a User);
+/// The attributes of a user that a caller with this view sees.
+struct Seen<'a>(&'a User, View);
 
-impl Serialize for Representation<'_> {
+impl Serialize for Seen<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let members = self.0.attributes();
+        let members = self.0.seen_attributes(self.1);
         serializer.collect_map(members.map(|(name, value)| (name, Json(value))))
     }
 }
 
+/// A user as a caller sees it, and the tag of that (RFC 9110 section 3.2).
+#[derive(Debug)]
+pub(super) struct Representation {
+    pub(super) json: String,
+    pub(super) entity_tag: EntityTag,
+}
+
+impl Representation {
+    /// The user as a caller with this `view` sees it.
+    pub(super) fn of(user: &User, view: View) -> Self {
+        let json = to_json(user, view);
+        let entity_tag = EntityTag::of_json(&json);
+        Self { json, entity_tag }
+    }
+}
+
 /// The user as JSON: the body of the answer to a `GET`.
-pub(super) fn to_json(user: &User) -> String {
-    serde_json::to_string(&Representation(user)).expect("string keys, and numbers from DynamoDB")
+pub(super) fn to_json(user: &User, view: View) -> String {
+    serde_json::to_string(&Seen(user, view)).expect("string keys, and numbers from DynamoDB")
 }
 
 /// 200 with the user and its `ETag`.
-pub(super) fn user(user: &User) -> Response {
-    let body = to_json(user);
-    let entity_tag = EntityTag::of_body(&body);
-    let mut response = text(StatusCode::OK, "application/json", body);
-    let headers = response.headers_mut();
-    headers.insert(ETAG, entity_tag.to_header_value());
+pub(super) fn user(user: Representation) -> Response {
+    let mut response = text(StatusCode::OK, "application/json", user.json);
+    let entity_tag = user.entity_tag.to_header_value();
+    response.headers_mut().insert(ETAG, entity_tag);
     response
 }
 
 /// 201 with the user, its `ETag`, and its `Location`: an absolute path (RFC 3986
 /// section 4.2) below the `mount` of the request.
-pub(super) fn created(new: &User, request: &Request) -> Response {
+pub(super) fn created(new: &User, view: View, request: &Request) -> Response {
     let users = users_path(request);
     let location = match new.user_id() {
         // A client removes these two segments when it resolves a path, so they go into the query.
         dots @ ("." | "..") => format!("{users}?userId={dots}"),
         user_id => format!("{users}/{user_id}"),
     };
-    let mut response = user(new);
+    let mut response = user(Representation::of(new, view));
     *response.status_mut() = StatusCode::CREATED;
     response.headers_mut().insert(LOCATION, ascii(&location));
     response
@@ -66,7 +80,7 @@ pub(super) fn redirect(location: &str) -> Response {
 }
 
 /// 304: the client has this representation of the user.
-pub(super) fn not_modified(of: &User) -> Response {
+pub(super) fn not_modified(of: Representation) -> Response {
     // RFC 9110 section 15.4.5: a 304 has the header fields that the 200 would have.
     let mut response = user(of);
     *response.status_mut() = StatusCode::NOT_MODIFIED;

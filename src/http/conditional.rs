@@ -11,10 +11,7 @@ use http::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
-    answer::to_json,
-    error::{Error, invalid_header},
-};
+use super::error::{Error, invalid_header};
 use crate::{service::Precondition, user::User};
 
 /// The number of bytes of the hash in an entity-tag.
@@ -27,14 +24,9 @@ pub struct EntityTag(String);
 
 impl EntityTag {
     /// The tag of the representation `body`.
-    pub fn of_body(body: &str) -> Self {
-        let hash = Sha256::digest(body);
+    pub fn of_json(json: &str) -> Self {
+        let hash = Sha256::digest(json);
         Self(BASE64_URL_SAFE_NO_PAD.encode(&hash[..ENTITY_TAG_BYTES]))
-    }
-
-    /// The tag of the body that a `GET` of `user` returns.
-    fn of(user: &User) -> Self {
-        Self::of_body(&to_json(user))
     }
 
     /// The value of the header field `ETag`: the tag in quotes.
@@ -69,10 +61,10 @@ impl IfMatch {
     }
 
     /// Whether `user` meets the condition.
-    pub fn holds(&self, user: &User) -> bool {
+    pub fn holds(&self, current: &EntityTag) -> bool {
         match self {
             Self::Any => true,
-            Self::OneOf(tags) => tags.contains(&EntityTag::of(user)),
+            Self::OneOf(tags) => tags.contains(current),
         }
     }
 
@@ -116,11 +108,11 @@ impl IfNoneMatch {
     }
 
     /// Whether the header field names the representation of `user`.
-    pub fn excludes(&self, user: &User) -> bool {
+    pub fn excludes(&self, current: &EntityTag) -> bool {
         match self {
             Self::Absent => false,
             Self::Any => true,
-            Self::NoneOf(tags) => tags.contains(&EntityTag::of(user)),
+            Self::NoneOf(tags) => tags.contains(current),
         }
     }
 }

@@ -211,6 +211,10 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
     match error {
         service::Error::Unauthenticated(proof) => unauthenticated(*proof),
         service::Error::Denied(denial) => tell(S::FORBIDDEN, "access_denied", denied(*denial)),
+        service::Error::UserDisabled => {
+            let message = "You are disabled; you can only read your own record";
+            tell(S::FORBIDDEN, "user_disabled", message)
+        }
         // The tutorial's clients show this text.
         service::Error::NotFound => tell(S::NOT_FOUND, "user_not_found", "No user data found"),
         service::Error::Hidden => tell(S::NOT_FOUND, "user_not_found", "No user data found")

@@ -45,26 +45,26 @@ use Verdict::{Allowed as Yes, Denied, Hidden};
 
 /// All operations. A user is addressed by path or by query.
 ///
-/// A rule has the scope that a token needs, and four verdicts: for a service, for an admin, for a
-/// user who acts on itself, and for a user who acts on another user. A test compares this table
-/// with the one in `docs/api.md`.
+/// A rule has the scope that a token needs, and five verdicts: for a caller without credentials
+/// where reads need none, for a service, for an admin, for a user who acts on itself, and for a
+/// user who acts on another user. A test compares this table with the one in `docs/api.md`.
 pub static OPERATIONS: [Operation; 7] = [
     Operation {
         method: Method::GET,
         at: &[("/users", "findUsers")],
-        rule: rule(Read, [Yes, Yes, Denied, Denied]),
+        rule: rule(Read, [Yes, Yes, Yes, Denied, Denied]),
         handler: Users(|call| users::list(call).boxed()),
     },
     Operation {
         method: Method::GET,
         at: &[("/users?email", "findUsers")],
-        rule: rule(Read, [Yes, Yes, Denied, Denied]),
+        rule: rule(Read, [Yes, Yes, Yes, Denied, Denied]),
         handler: Email(|call, email| users::find(call, email).boxed()),
     },
     Operation {
         method: Method::POST,
         at: &[("/users", "createUser")],
-        rule: rule(Write, [Yes, Yes, Yes, Denied]),
+        rule: rule(Write, [Denied, Yes, Yes, Yes, Denied]),
         handler: Users(|call| users::create(call).boxed()),
     },
     Operation {
@@ -73,7 +73,7 @@ pub static OPERATIONS: [Operation; 7] = [
             ("/users/{userId}", "getUser"),
             ("/users?userId", "findUsers"),
         ],
-        rule: rule(Read, [Yes, Yes, Yes, Hidden]),
+        rule: rule(Read, [Yes, Yes, Yes, Yes, Hidden]),
         handler: User(|call, user_id| users::get(call, user_id).boxed()),
     },
     Operation {
@@ -82,7 +82,7 @@ pub static OPERATIONS: [Operation; 7] = [
             ("/users/{userId}", "replaceUser"),
             ("/users?userId", "replaceUserByQuery"),
         ],
-        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
         handler: User(|call, user_id| users::replace(call, user_id).boxed()),
     },
     Operation {
@@ -91,7 +91,7 @@ pub static OPERATIONS: [Operation; 7] = [
             ("/users/{userId}", "patchUser"),
             ("/users?userId", "patchUserByQuery"),
         ],
-        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
         handler: User(|call, user_id| users::patch(call, user_id).boxed()),
     },
     Operation {
@@ -100,14 +100,15 @@ pub static OPERATIONS: [Operation; 7] = [
             ("/users/{userId}", "deleteUser"),
             ("/users?userId", "deleteUserByQuery"),
         ],
-        rule: rule(Write, [Yes, Yes, Yes, Hidden]),
+        rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
         handler: User(|call, user_id| users::delete(call, user_id).boxed()),
     },
 ];
 
-const fn rule(scope: Scope, [service, admin, own, anothers]: [Verdict; 4]) -> Rule {
+const fn rule(scope: Scope, [anyone, service, admin, own, anothers]: [Verdict; 5]) -> Rule {
     Rule {
         scope,
+        anyone,
         service,
         admin,
         own,

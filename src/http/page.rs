@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     store::{Consistency, Limit, Page, StartKey},
-    user::MAX_KEY_BYTES,
+    user::{MAX_KEY_BYTES, View},
 };
 
 /// The first byte of a cursor. It names the format of the other bytes, so that the format can
@@ -67,6 +67,7 @@ pub(super) fn answer(
     page: Page,
     limit: Limit,
     consistency: Consistency,
+    view: View,
     request: &Request,
 ) -> Response {
     #[derive(Serialize)]
@@ -77,7 +78,7 @@ pub(super) fn answer(
         next_cursor: Option<&'a str>,
     }
 
-    let users = page.items.iter().map(answer::to_json);
+    let users = page.items.iter().map(|user| answer::to_json(user, view));
     let users: Vec<_> = users
         .map(|json| RawValue::from_string(json).expect("a user's JSON is JSON"))
         .collect();

@@ -3,7 +3,9 @@
 use http::header::IF_MATCH;
 
 use super::{
-    Response, answer, body,
+    Response,
+    answer::{self, Representation},
+    body,
     conditional::{IfMatch, IfNoneMatch},
     error::{Error, invalid_header, invalid_parameter},
     page,
@@ -12,7 +14,7 @@ use super::{
 use crate::{
     service::{self, Caller, IdempotencyKey, UserService},
     store::Consistency,
-    user::{Change, EmailKey, Replacement, User, UserId, UserInput, UserPatch},
+    user::{Change, EmailKey, Replacement, User, UserId, UserInput, UserPatch, View},
 };
 
 /// A request, and what its operation needs.
@@ -27,12 +29,29 @@ pub struct Call<'a> {
 }
 
 /// The query parameters of `GET /users`.
-const PARAMETERS: [&str; 5] = ["userId", "email", "limit", "cursor", "consistent"];
+const PARAMETERS: [&str; 6] = [
+    "userId",
+    "email",
+    "verified",
+    "limit",
+    "cursor",
+    "consistent",
+];
 
 /// `GET /users`: one page of users.
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
     request.query.refuse_unknown(&PARAMETERS)?;
+    if request.query.contains("verified") {
+        return Err(invalid_parameter(
+            "verified",
+            "is only for a search by email",
+        ));
+    }
     let (limit, start) = page::parameters(&request.query)?;
     let limit = limit.unwrap_or_default();
     // A list has no entity-tag. So conditions have no effect on a list, but a malformed one is an
@@ -41,7 +60,13 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     IfNoneMatch::read(&request.headers)?;
     let consistency = consistency(request)?;
     let page = users.list(limit, start.as_ref(), consistency).await?;
-    Ok(page::answer(page, limit, consistency, request))
+    Ok(page::answer(
+        page,
+        limit,
+        consistency,
+        caller.view(),
+        request,
+    ))
 }
 
 /// `GET /users?email=`: the user who has this email address. The read is always strongly
@@ -51,7 +76,15 @@ pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Er
     request.query.refuse_unknown(&PARAMETERS)?;
     page::parameters(&request.query)?;
     consistency(request)?;
-    read(request, users.find(&email)).await
+    let only_verified = flag(request, "verified")?;
+    let found = async {
+        let user = users.find(&email).await?;
+        match only_verified && !user.has_verified_email() {
+            true => Err(service::Error::NotFound),
+            false => Ok(user),
+        }
+    };
+    read(call, found).await
 }
 
 /// `GET` of one user.
@@ -61,23 +94,32 @@ pub(super) async fn get(call: Call<'_>, user_id: UserId) -> Result<Response, Err
     // an error.
     page::parameters(&request.query)?;
     let consistency = consistency(request)?;
-    read(request, users.get(&user_id, consistency)).await
+    read(call, users.get(&user_id, consistency)).await
 }
 
 async fn read(
-    request: &Request,
+    call: Call<'_>,
     user: impl Future<Output = Result<User, service::Error>>,
 ) -> Result<Response, Error> {
-    let if_match = IfMatch::read(&request.headers)?;
-    let if_none_match = IfNoneMatch::read(&request.headers)?;
+    let headers = &call.request.headers;
+    let if_match = IfMatch::read(headers)?;
+    let if_none_match = IfNoneMatch::read(headers)?;
     let user = user.await?;
-    if !if_match.holds(&user) {
+    if !is_matched(&if_match, &user, call.caller) {
         return Err(service::Error::PreconditionFailed.into());
     }
-    if if_none_match.excludes(&user) {
-        return Ok(answer::not_modified(&user));
+    let user = Representation::of(&user, call.caller.view());
+    if if_none_match.excludes(&user.entity_tag) {
+        return Ok(answer::not_modified(user));
     }
-    Ok(answer::user(&user))
+    Ok(answer::user(user))
+}
+
+/// Whether the user has one of the tags. The tag of a view that shows less also counts: in
+/// `AuthMode` `NONE`, a service reads without credentials what it then writes with a signature.
+fn is_matched(if_match: &IfMatch, user: &User, caller: &Caller) -> bool {
+    let matches = |view: &View| if_match.holds(&Representation::of(user, *view).entity_tag);
+    *if_match == IfMatch::Any || caller.view().contained().iter().any(matches)
 }
 
 /// `POST /users`: a new user.
@@ -88,9 +130,9 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Error> {
         caller,
     } = call;
     let key = idempotency_key(request)?;
-    let (asked, input) = UserInput::for_creation(body::json(request)?)?;
+    let (asked, input) = UserInput::for_creation(body::json(request)?, caller.view())?;
     let user = users.create(caller, key.as_ref(), asked, input).await?;
-    Ok(answer::created(&user, request))
+    Ok(answer::created(&user, caller.view(), request))
 }
 
 fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Error> {
@@ -109,7 +151,7 @@ fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Error> {
 
 /// `PUT` of one user: replaces the user, or creates it if the request has `If-None-Match: *`.
 pub(super) async fn replace(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let request = call.request;
     let if_match = IfMatch::read(&request.headers)?;
     match IfNoneMatch::read(&request.headers)? {
         IfNoneMatch::Absent => {}
@@ -121,13 +163,22 @@ pub(super) async fn replace(call: Call<'_>, user_id: UserId) -> Result<Response,
             ));
         }
     }
-    let replacement = Replacement::read(body::json(request)?, &user_id)?;
-    let change = Change::Replacement(replacement);
-    let holds = |user: &User| if_match.holds(user);
-    let user = users
-        .change(&user_id, &change, if_match.precondition(&holds))
-        .await?;
-    Ok(answer::user(&user))
+    let replacement = Replacement::read(body::json(request)?, &user_id, call.caller.view())?;
+    change(call, &user_id, &if_match, &Change::Replacement(replacement)).await
+}
+
+/// Changes the user, if it has one of the tags.
+async fn change(
+    call: Call<'_>,
+    user_id: &UserId,
+    if_match: &IfMatch,
+    change: &Change,
+) -> Result<Response, Error> {
+    let Call { users, caller, .. } = call;
+    let holds = |user: &User| is_matched(if_match, user, caller);
+    let precondition = if_match.precondition(&holds);
+    let user = users.change(caller, user_id, change, precondition).await?;
+    Ok(answer::user(Representation::of(&user, caller.view())))
 }
 
 async fn create_at(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
@@ -144,9 +195,9 @@ async fn create_at(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
     }
     let user_id = UserId::for_creation(user_id.as_str().to_owned())
         .map_err(|message| invalid_parameter("userId", message))?;
-    let input = UserInput::for_creation_at(body::json(request)?, &user_id)?;
+    let input = UserInput::for_creation_at(body::json(request)?, &user_id, caller.view())?;
     match users.create(caller, None, Some(user_id), input).await {
-        Ok(user) => Ok(answer::created(&user, request)),
+        Ok(user) => Ok(answer::created(&user, caller.view(), request)),
         Err(service::Error::UserExists { .. }) => Err(Error::ExistsAlready),
         Err(error) => Err(error.into()),
     }
@@ -154,26 +205,25 @@ async fn create_at(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
 
 /// `PATCH` of one user.
 pub(super) async fn patch(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let request = call.request;
     let if_match = IfMatch::read(&request.headers)?;
     refuse_if_none_match(request, "has no meaning for PATCH; send If-Match")?;
-    let change = Change::Patch(UserPatch::read(body::merge_patch(request)?, &user_id)?);
-    let holds = |user: &User| if_match.holds(user);
-    let user = users
-        .change(&user_id, &change, if_match.precondition(&holds))
-        .await?;
-    Ok(answer::user(&user))
+    let patch = UserPatch::read(body::merge_patch(request)?, &user_id, call.caller.view())?;
+    change(call, &user_id, &if_match, &Change::Patch(patch)).await
 }
 
 /// `DELETE` of one user.
 pub(super) async fn delete(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
     let if_match = IfMatch::read(&request.headers)?;
     refuse_if_none_match(request, "has no meaning for DELETE; send If-Match")?;
-    let holds = |user: &User| if_match.holds(user);
-    users
-        .delete(&user_id, if_match.precondition(&holds))
-        .await?;
+    let holds = |user: &User| is_matched(&if_match, user, caller);
+    let precondition = if_match.precondition(&holds);
+    users.delete(caller, &user_id, precondition).await?;
     Ok(answer::no_content())
 }
 
@@ -185,11 +235,16 @@ fn refuse_if_none_match(request: &Request, message: &'static str) -> Result<(), 
 }
 
 fn consistency(request: &Request) -> Result<Consistency, Error> {
-    let consistent = request.query.parsed("consistent", |text| {
-        text.parse().map_err(|_| "must be true or false")
-    })?;
-    Ok(match consistent.unwrap_or(false) {
+    Ok(match flag(request, "consistent")? {
         true => Consistency::Strong,
         false => Consistency::Eventual,
     })
+}
+
+/// The parameter `name`: `true`, or `false`, which is the default.
+fn flag(request: &Request, name: &str) -> Result<bool, Error> {
+    let flag = request.query.parsed(name, |text| {
+        text.parse().map_err(|_| "must be true or false")
+    })?;
+    Ok(flag.unwrap_or(false))
 }

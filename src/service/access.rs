@@ -4,7 +4,7 @@
 //! is. The service ignores any identity in the rest of the request.
 
 use super::Error;
-use crate::user::UserId;
+use crate::user::{Actor, User, UserId, View};
 
 /// The credentials that the gateway requires: the parameter `AuthMode` of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl AuthMode {
     ) -> Result<Caller, Error> {
         let caller = match (Caller::known(credentials), self) {
             (Some(caller), _) => caller,
-            (None, Self::None) if rule.scope == Scope::Read => Caller::Anyone,
+            (None, Self::None) if rule.anyone == Verdict::Allowed => Caller::Anyone,
             (None, Self::None | Self::Iam) => {
                 return Err(Error::Unauthenticated(Proof::Signature));
             }
@@ -133,6 +133,9 @@ pub enum Verdict {
 pub struct Rule {
     /// The scope that a token needs.
     pub scope: Scope,
+    /// The verdict for a caller without credentials, where reads need none: see
+    /// [`AuthMode::None`]. If it is not allowed, it is asked for credentials.
+    pub anyone: Verdict,
     /// The verdict for a service, which signs its requests.
     pub service: Verdict,
     /// The verdict for a user in the group `admin`.
@@ -204,8 +207,9 @@ impl Caller {
     /// [`Rule::own`] applies to a user who is not an admin.
     fn may(&self, rule: &Rule, target: Option<&UserId>) -> Result<(), Error> {
         let verdict = match self {
-            // `Anyone` only calls operations that need no credentials.
-            Self::Anyone | Self::Service(_) => rule.service,
+            // The rule allows it, or `authorize` would have asked for credentials.
+            Self::Anyone => Verdict::Allowed,
+            Self::Service(_) => rule.service,
             Self::User { scopes, .. } if !scopes.contains(&rule.scope) => {
                 return Err(Error::Denied(Denial::Scope(rule.scope)));
             }
@@ -241,6 +245,43 @@ impl Caller {
         }
         UserId::for_creation(own.as_str().to_owned())
             .map_err(|_| Error::Denied(Denial::SubIsNoUserId))
+    }
+
+    /// How much of a user the caller sees and writes.
+    pub fn view(&self) -> View {
+        match self {
+            Self::Service(_) | Self::User { is_admin: true, .. } => View::Full,
+            Self::Anyone
+            | Self::User {
+                is_admin: false, ..
+            } => View::Limited,
+        }
+    }
+
+    /// The caller as the writer of a user.
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            // Every write needs credentials.
+            Self::Anyone => Actor::Service(String::from("anyone")),
+            Self::Service(arn) => Actor::Service(arn.clone()),
+            Self::User { user_id, .. } => Actor::User(user_id.as_str().to_owned()),
+        }
+    }
+
+    /// Checks that the caller may write `user`. A disabled user may not, not even itself: neither
+    /// as an admin.
+    ///
+    /// # Errors
+    /// [`Error::UserDisabled`].
+    pub(super) fn may_write(&self, user: &User) -> Result<(), Error> {
+        match self {
+            Self::User { user_id, .. }
+                if user_id.as_str() == user.user_id() && user.is_disabled() =>
+            {
+                Err(Error::UserDisabled)
+            }
+            Self::Anyone | Self::Service(_) | Self::User { .. } => Ok(()),
+        }
     }
 
     /// The kind of the caller, for the log: `anyone`, `service`, `admin` or `user`.

@@ -19,6 +19,9 @@ pub enum Error {
     /// The caller may not find out whether there is such a user.
     #[error("the user is another than the caller")]
     Hidden,
+    /// The caller is a disabled user. It may only read its own record.
+    #[error("the caller is disabled")]
+    UserDisabled,
     /// There is no such user.
     #[error("there is no such user")]
     NotFound,

@@ -1,6 +1,6 @@
 //! Changes of a stored user.
 
-use super::{Error, Replacement, Timestamp, User, UserPatch};
+use super::{Actor, Error, Replacement, Timestamp, User, UserPatch};
 
 /// A change of a user.
 #[derive(Clone, Debug)]
@@ -17,17 +17,12 @@ impl Change {
     /// # Errors
     /// [`Error::OtherVersion`]. [`Error::Invalid`] if the change sets a read-only field, or if the
     /// changed user breaks a rule.
-    pub fn apply(&self, stored: &User, now: Timestamp) -> Result<User, Error> {
-        match self {
-            Self::Replacement(replacement) => {
-                let fields = replacement.fields(stored)?;
-                Ok(stored.clone().changed(fields, now))
-            }
-            Self::Patch(patch) => {
-                let fields = patch.fields(stored)?;
-                Ok(stored.clone().changed(fields, now))
-            }
-        }
+    pub fn apply(&self, stored: &User, now: Timestamp, actor: &Actor) -> Result<User, Error> {
+        let fields = match self {
+            Self::Replacement(replacement) => replacement.fields(stored)?,
+            Self::Patch(patch) => patch.fields(stored)?,
+        };
+        Ok(stored.clone().changed(fields, now, actor))
     }
 }
 
@@ -38,11 +33,15 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::user::{UserId, json::Members};
+    use crate::user::{UserId, View, json::Members};
 
     fn stored(item: Value) -> User {
         let item: serde_dynamo::Item = serde_json::from_value(item).unwrap();
         User::from_attributes(item.into_inner())
+    }
+
+    fn actor() -> Actor {
+        Actor::User(String::from("1"))
     }
 
     fn legacy() -> User {
@@ -55,28 +54,28 @@ mod tests {
         }))
     }
 
-    fn change(read: fn(Members<'_>, &UserId) -> Change, body: &str) -> Change {
+    fn change(read: fn(Members<'_>, &UserId, View) -> Change, body: &str) -> Change {
         let user_id = UserId::for_lookup(String::from("1")).unwrap();
-        read(serde_json::from_str(body).unwrap(), &user_id)
+        read(serde_json::from_str(body).unwrap(), &user_id, View::Full)
     }
 
     fn patch(body: &str) -> Change {
         change(
-            |members, id| Change::Patch(UserPatch::read(members, id).unwrap()),
+            |members, id, view| Change::Patch(UserPatch::read(members, id, view).unwrap()),
             body,
         )
     }
 
     fn replacement(body: &str) -> Change {
         change(
-            |members, id| Change::Replacement(Replacement::read(members, id).unwrap()),
+            |members, id, view| Change::Replacement(Replacement::read(members, id, view).unwrap()),
             body,
         )
     }
 
     fn shown(user: &User) -> Value {
         let mut shown = serde_json::Map::new();
-        for (name, value) in user.attributes() {
+        for (name, value) in user.seen_attributes(View::Limited) {
             let value = serde_json::to_value(super::super::json::Json(value)).unwrap();
             shown.insert(name.to_owned(), value);
         }
@@ -104,7 +103,7 @@ mod tests {
                 }),
             ),
         ] {
-            let changed = change.apply(&legacy(), now).unwrap();
+            let changed = change.apply(&legacy(), now, &actor()).unwrap();
             assert_eq!(shown(&changed), expected);
         }
     }
@@ -113,10 +112,10 @@ mod tests {
     fn a_patch_merges_objects_and_removes_what_is_null() {
         let now = Timestamp::from(SystemTime::UNIX_EPOCH);
         let user = patch(r#"{"metadata":{"a":{"b":1,"c":2},"d":3},"phone":"+12"}"#)
-            .apply(&legacy(), now)
+            .apply(&legacy(), now, &actor())
             .unwrap();
         let user = patch(r#"{"metadata":{"a":{"b":null,"e":4},"d":null},"phone":null}"#)
-            .apply(&user, now)
+            .apply(&user, now, &actor())
             .unwrap();
         assert_eq!(shown(&user)["metadata"], json!({ "a": { "c": 2, "e": 4 } }));
         assert_eq!(shown(&user)["version"], 2);
@@ -140,7 +139,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                replacement(body).apply(&legacy(), now),
+                replacement(body).apply(&legacy(), now, &actor()),
                 Err(error),
                 "{body}"
             );

@@ -81,6 +81,12 @@ impl FieldErrors {
         self.push(Place::Member(&Place::Body, name), message);
     }
 
+    /// Adds the errors of `others`.
+    pub fn extend(&mut self, others: &Self) {
+        let space = MAX_FIELD_ERRORS.saturating_sub(self.0.len());
+        self.0.extend(others.0.iter().take(space).cloned());
+    }
+
     /// Whether the list is full. Further errors are dropped.
     pub fn is_full(&self) -> bool {
         self.0.len() >= MAX_FIELD_ERRORS

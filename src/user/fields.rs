@@ -1,5 +1,5 @@
 //! The fields of a user. The table [`FIELDS`] has one row for each field: its name, who
-//! writes it, and its rule. Responses show the fields in this order.
+//! writes and sees it, and its rule. Responses show the fields in this order.
 
 use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
@@ -19,6 +19,39 @@ pub struct Field {
     pub name: &'static str,
     /// Who writes the field.
     pub source: Source,
+    /// Which callers see the field, and write it if clients write it.
+    pub access: Access,
+}
+
+/// How much of a user a caller sees and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Everything: the view of services and admins.
+    Full,
+    /// The view of users, and of callers without credentials.
+    Limited,
+}
+
+impl View {
+    /// The views that show no more than this one, itself first.
+    pub fn contained(self) -> &'static [Self] {
+        match self {
+            Self::Full => &[Self::Full, Self::Limited],
+            Self::Limited => &[Self::Limited],
+        }
+    }
+}
+
+/// Which callers see and write a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every caller who may read a user sees the field, and every caller who may write the user
+    /// writes it.
+    Everyone,
+    /// As `Everyone`, but only callers with the full view write it.
+    WrittenInFullView,
+    /// Only callers with the full view see and write the field.
+    SeenInFullView,
 }
 
 /// Who writes a field.
@@ -35,6 +68,8 @@ pub enum Source {
 pub enum Kept {
     /// A string: an id or a time.
     Text,
+    /// A map: see [`Actor`](super::Actor).
+    Actor,
     /// See [`Version`].
     Version,
 }
@@ -46,9 +81,12 @@ pub enum Presence {
     Required,
     /// The field is optional. In a new user or a `PUT`, null means that the field is left out.
     Optional,
+    /// As `Optional`, but a `PUT` that leaves the field out does not change it.
+    Retained,
 }
 
-use Presence::{Optional, Required};
+use Access::{Everyone, SeenInFullView, WrittenInFullView};
+use Presence::{Optional, Required, Retained};
 
 /// Which values a field can have.
 #[derive(Debug)]
@@ -59,39 +97,68 @@ pub enum Rule {
     TrimmedText(&'static [Check]),
     /// JSON objects of at most 64 KiB of compact JSON and at most 20 levels of nesting.
     Object,
+    /// One of these strings.
+    OneOf(&'static [&'static str]),
+    /// `true` or `false`.
+    Boolean,
 }
 
 /// A function that tells whether a string passes, and the message if it does not.
 pub type Check = (fn(&str) -> bool, &'static str);
 
 /// All fields.
-pub static FIELDS: [Field; 8] = [
-    kept(USER_ID, Kept::Text),
-    written("name", Required, Rule::TrimmedText(NAME)),
-    written(EMAIL, Required, Rule::Text(EMAIL_ADDRESS)),
-    written("phone", Optional, Rule::Text(PHONE_NUMBER)),
-    written("metadata", Optional, Rule::Object),
-    kept(VERSION, Kept::Version),
-    kept(CREATED_AT, Kept::Text),
-    kept(UPDATED_AT, Kept::Text),
+pub static FIELDS: [Field; 13] = [
+    kept(USER_ID, Kept::Text, Everyone),
+    written("name", Required, Rule::TrimmedText(NAME), Everyone),
+    written(EMAIL, Required, Rule::Text(EMAIL_ADDRESS), Everyone),
+    written(EMAIL_VERIFIED, Retained, Rule::Boolean, WrittenInFullView),
+    written("phone", Optional, Rule::Text(PHONE_NUMBER), Everyone),
+    written("metadata", Optional, Rule::Object, Everyone),
+    written("adminMetadata", Retained, Rule::Object, SeenInFullView),
+    written(
+        STATUS,
+        Retained,
+        Rule::OneOf(&["active", DISABLED]),
+        WrittenInFullView,
+    ),
+    kept(VERSION, Kept::Version, Everyone),
+    kept(CREATED_AT, Kept::Text, Everyone),
+    kept(CREATED_BY, Kept::Actor, SeenInFullView),
+    kept(UPDATED_AT, Kept::Text, Everyone),
+    kept(UPDATED_BY, Kept::Actor, SeenInFullView),
 ];
 
-const fn kept(name: &'static str, kept: Kept) -> Field {
+const fn kept(name: &'static str, kept: Kept, access: Access) -> Field {
     let source = Source::Service(kept);
-    Field { name, source }
+    Field {
+        name,
+        source,
+        access,
+    }
 }
 
-const fn written(name: &'static str, presence: Presence, rule: Rule) -> Field {
+const fn written(name: &'static str, presence: Presence, rule: Rule, access: Access) -> Field {
     let source = Source::Client(presence, rule);
-    Field { name, source }
+    Field {
+        name,
+        source,
+        access,
+    }
 }
 
 // The names of fields that the code refers to.
 pub(super) const USER_ID: &str = "userId";
 pub(super) const EMAIL: &str = "email";
+pub(super) const EMAIL_VERIFIED: &str = "emailVerified";
+pub(super) const STATUS: &str = "status";
 pub(super) const VERSION: &str = "version";
 pub(super) const CREATED_AT: &str = "createdAt";
+pub(super) const CREATED_BY: &str = "createdBy";
 pub(super) const UPDATED_AT: &str = "updatedAt";
+pub(super) const UPDATED_BY: &str = "updatedBy";
+
+/// The `status` of a user that may not act. Any other status, or none, is that of an active user.
+pub(super) const DISABLED: &str = "disabled";
 
 const NAME: &[Check] = &[
     (
@@ -152,9 +219,14 @@ impl Field {
             (Source::Service(Kept::Version), AttributeValue::N(number)) => {
                 Version::parse(number).is_some()
             }
-            (Source::Client(_, Rule::Object), AttributeValue::M(_)) => true,
             (Source::Service(Kept::Text), AttributeValue::S(_)) => true,
-            (Source::Client(_, Rule::Text(_) | Rule::TrimmedText(_)), AttributeValue::S(_)) => true,
+            (Source::Service(Kept::Actor), AttributeValue::M(_)) => true,
+            (Source::Client(_, Rule::Object), AttributeValue::M(_)) => true,
+            (Source::Client(_, Rule::Boolean), AttributeValue::Bool(_)) => true,
+            (
+                Source::Client(_, Rule::Text(_) | Rule::TrimmedText(_) | Rule::OneOf(_)),
+                AttributeValue::S(_),
+            ) => true,
             (Source::Service(_) | Source::Client(..), _) => false,
         }
     }
@@ -164,9 +236,32 @@ impl Field {
         FIELDS.iter().find(|field| field.name == name)
     }
 
-    /// The fields that clients write.
-    pub fn of_clients() -> impl Iterator<Item = (&'static str, Presence, &'static Rule)> {
-        FIELDS.iter().filter_map(|field| match &field.source {
+    /// The field with this name, if the service knows it and a caller with this `view` sees it.
+    pub fn seen(name: &str, view: View) -> Option<&'static Self> {
+        Self::named(name).filter(|field| field.is_seen(view))
+    }
+
+    /// Whether a caller with this `view` sees the field.
+    pub fn is_seen(&self, view: View) -> bool {
+        match self.access {
+            Everyone | WrittenInFullView => true,
+            SeenInFullView => view == View::Full,
+        }
+    }
+
+    /// Whether a caller with this `view` writes the field.
+    pub fn is_written(&self, view: View) -> bool {
+        let is_of_clients = matches!(self.source, Source::Client(..));
+        match self.access {
+            Everyone => is_of_clients,
+            WrittenInFullView | SeenInFullView => is_of_clients && view == View::Full,
+        }
+    }
+
+    /// The fields that a client with this `view` writes.
+    pub fn of_clients(view: View) -> impl Iterator<Item = (&'static str, Presence, &'static Rule)> {
+        let written = FIELDS.iter().filter(move |field| field.is_written(view));
+        written.filter_map(|field| match &field.source {
             Source::Service(_) => None,
             Source::Client(presence, rule) => Some((field.name, *presence, rule)),
         })
@@ -192,6 +287,21 @@ impl Rule {
                 Some(checked(name, text, checks, errors))
             }
             Self::Object => object(name, raw, errors),
+            Self::OneOf(values) => {
+                let text = string(name, raw, errors)?;
+                if !values.contains(&text.as_str()) {
+                    errors.push_field(name, format!("must be {}", values.join(" or ")));
+                }
+                Some(AttributeValue::S(text))
+            }
+            Self::Boolean => match serde_json::from_str(raw.get()) {
+                Ok(value) => Some(AttributeValue::Bool(value)),
+                Err(_) => {
+                    let kind = json::kind(raw);
+                    errors.push_field(name, format!("must be true or false, not {kind}"));
+                    None
+                }
+            },
         }
     }
 }

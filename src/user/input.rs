@@ -6,7 +6,7 @@ use serde_dynamo::AttributeValue;
 use serde_json::value::RawValue;
 
 use super::{
-    Field, FieldErrors, Fields, Place, Presence, UserId,
+    Field, FieldErrors, Fields, Place, Presence, UserId, View,
     fields::{self as rules, Rule, Source},
     json::{self, Members},
 };
@@ -24,8 +24,11 @@ impl UserInput {
     ///
     /// # Errors
     /// All errors in the body.
-    pub fn for_creation(members: Members<'_>) -> Result<(Option<UserId>, Self), FieldErrors> {
-        let mut reader = Reader::new(members);
+    pub fn for_creation(
+        members: Members<'_>,
+        view: View,
+    ) -> Result<(Option<UserId>, Self), FieldErrors> {
+        let mut reader = Reader::new(members, view);
         let user_id = reader.user_id(UserId::for_creation);
         Ok((user_id, Self::read(reader)?))
     }
@@ -34,23 +37,30 @@ impl UserInput {
     ///
     /// # Errors
     /// All errors in the body.
-    pub fn for_creation_at(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
-        let mut reader = Reader::new(members);
+    pub fn for_creation_at(
+        members: Members<'_>,
+        addressed: &UserId,
+        view: View,
+    ) -> Result<Self, FieldErrors> {
+        let mut reader = Reader::new(members, view);
         reader.addressed(addressed);
         Self::read(reader)
     }
 
     pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, FieldErrors> {
         let mut fields = Fields::default();
-        for (name, presence, rule) in Field::of_clients() {
+        for (name, presence, rule) in Field::of_clients(reader.view) {
+            if reader.read.contains(name) {
+                continue; // it is a retained field of a replacement
+            }
             let value = match (presence, reader.member(name)) {
                 (Presence::Required, None) => {
                     reader.errors.push_field(name, "is required");
                     None
                 }
-                (Presence::Optional, None) => None,
-                (Presence::Optional, Some(raw)) if is_null(raw) => None,
-                (Presence::Required | Presence::Optional, Some(raw)) => {
+                (Presence::Optional | Presence::Retained, None) => None,
+                (Presence::Optional | Presence::Retained, Some(raw)) if is_null(raw) => None,
+                (Presence::Required | Presence::Optional | Presence::Retained, Some(raw)) => {
                     reader.read(name, rule, raw)
                 }
             };
@@ -78,15 +88,17 @@ pub(super) fn is_null(raw: &RawValue) -> bool {
 /// The members of a body, and the errors found in them.
 pub(super) struct Reader<'a> {
     members: Members<'a>,
+    view: View,
     /// The names that have been read. Every other member is an error.
     read: BTreeSet<String>,
     pub(super) errors: FieldErrors,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(members: Members<'a>) -> Self {
+    pub(super) fn new(members: Members<'a>, view: View) -> Self {
         Self {
             members,
+            view,
             read: BTreeSet::new(),
             errors: FieldErrors::default(),
         }
@@ -129,26 +141,39 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// All members that clients may not write, with the values that the client sent. `userId` is
-    /// not among them. Null counts as left out if the service writes the field.
+    /// All members that the client may not write, with the values that it sent. `userId` is not
+    /// among them. Null counts as left out if the client sees such a field.
     pub(super) fn read_only(&mut self) -> Vec<(String, AttributeValue)> {
         let mut read_only = Vec::new();
         for (name, raw) in &self.members.0 {
-            let field = Field::named(name);
-            let is_kept = match field.map(|field| &field.source) {
-                Some(Source::Client(..)) => continue,
-                Some(Source::Service(_)) if name == "userId" => continue,
-                Some(Source::Service(_)) => true,
-                None => false,
-            };
+            let field = Field::seen(name, self.view);
+            if name == "userId" || field.is_some_and(|field| field.is_written(self.view)) {
+                continue;
+            }
             self.read.insert(name.to_string());
-            if !(is_kept && is_null(raw)) {
-                let place = Place::Member(&Place::Body, name);
-                let value = json::attribute_value(raw, place, MAX_STORED_DEPTH, &mut self.errors);
+            if field.is_none() || !is_null(raw) {
+                let value = stored_value(name, raw, &mut self.errors);
                 read_only.push((name.to_string(), value));
             }
         }
         read_only
+    }
+
+    /// The fields that a `PUT` may leave out without changing them, as far as the client sent them.
+    pub(super) fn retained(&mut self) -> Vec<Retained> {
+        let mut retained = Vec::new();
+        for (name, presence, rule) in Field::of_clients(self.view) {
+            if presence != Presence::Retained {
+                continue;
+            }
+            if let Some(raw) = self.member(name).filter(|raw| !is_null(raw)) {
+                let mut broken = FieldErrors::default();
+                rule.read(name, raw, &mut broken);
+                let sent = stored_value(name, raw, &mut self.errors);
+                retained.push(Retained { name, sent, broken });
+            }
+        }
+        retained
     }
 
     /// `value`, if the body has no errors. Call this after reading all expected members.
@@ -161,12 +186,34 @@ impl<'a> Reader<'a> {
             self.errors.push_field(name, "is given more than once");
         }
         for name in names.into_iter().filter(|name| !self.read.contains(*name)) {
-            let message = match Field::named(name) {
-                Some(_) => "is kept by the service; leave it out",
-                None => "is not a field of a user; leave it out",
-            };
+            let message = format!("{}; leave it out", why_read_only(name, self.view));
             self.errors.push_field(name, message);
         }
         self.errors.none_or(value)
+    }
+}
+
+/// A field that a `PUT` may leave out without changing it.
+#[derive(Clone, Debug)]
+pub(super) struct Retained {
+    pub(super) name: &'static str,
+    /// The value that the client sent.
+    pub(super) sent: AttributeValue,
+    /// The rules that the value breaks. They do not matter if the stored value is the same.
+    pub(super) broken: FieldErrors,
+}
+
+/// The value that a client sent, as deep as DynamoDB stores one.
+fn stored_value(name: &str, raw: &RawValue, errors: &mut FieldErrors) -> AttributeValue {
+    let place = Place::Member(&Place::Body, name);
+    json::attribute_value(raw, place, MAX_STORED_DEPTH, errors)
+}
+
+/// Why a client with this `view` may not write the member `name`. The message ends with what to do.
+pub(super) fn why_read_only(name: &str, view: View) -> &'static str {
+    match Field::seen(name, view).map(|field| &field.source) {
+        Some(Source::Service(_)) => "is kept by the service",
+        Some(Source::Client(..)) => "is written only by services and admins",
+        None => "is not a field of a user",
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_dynamo::AttributeValue;
 
 use super::{
-    Field, FieldErrors, Map, Presence, User, UserId,
+    Field, FieldErrors, Map, Presence, User, UserId, View,
     fields::is_small,
     input::{Reader, is_null},
     json::Members,
@@ -20,11 +20,11 @@ impl UserPatch {
     ///
     /// # Errors
     /// All errors in the body.
-    pub fn read(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
-        let mut reader = Reader::new(members);
+    pub fn read(members: Members<'_>, addressed: &UserId, view: View) -> Result<Self, FieldErrors> {
+        let mut reader = Reader::new(members, view);
         reader.addressed(addressed);
         let mut patch = Self::default();
-        for (name, presence, rule) in Field::of_clients() {
+        for (name, presence, rule) in Field::of_clients(view) {
             let Some(raw) = reader.member(name) else {
                 continue;
             };
@@ -33,8 +33,10 @@ impl UserPatch {
                     reader.errors.push_field(name, "is required");
                     None
                 }
-                Presence::Optional if is_null(raw) => None,
-                Presence::Required | Presence::Optional => reader.read(name, rule, raw),
+                Presence::Optional | Presence::Retained if is_null(raw) => None,
+                Presence::Required | Presence::Optional | Presence::Retained => {
+                    reader.read(name, rule, raw)
+                }
             };
             patch.0.insert(name, value);
         }

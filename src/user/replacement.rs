@@ -1,10 +1,12 @@
 //! The replacement of a user (`PUT`).
 
+use std::collections::BTreeMap;
+
 use serde_dynamo::AttributeValue;
 
 use super::{
-    Error, Field, FieldErrors, User, UserId,
-    input::{Reader, UserInput},
+    Error, Field, FieldErrors, Presence, User, UserId, View,
+    input::{Reader, Retained, UserInput, why_read_only},
     json::Members,
 };
 
@@ -17,6 +19,10 @@ pub struct Replacement {
     version: Option<AttributeValue>,
     /// All other attributes in the body that a client may not write.
     read_only: Vec<(String, AttributeValue)>,
+    /// The fields that stay if they are left out, as far as they are in the body.
+    retained: Vec<Retained>,
+    /// The view of the client.
+    view: View,
 }
 
 impl Replacement {
@@ -24,21 +30,24 @@ impl Replacement {
     ///
     /// # Errors
     /// All errors in the body.
-    pub fn read(members: Members<'_>, addressed: &UserId) -> Result<Self, FieldErrors> {
-        let mut reader = Reader::new(members);
+    pub fn read(members: Members<'_>, addressed: &UserId, view: View) -> Result<Self, FieldErrors> {
+        let mut reader = Reader::new(members, view);
         reader.addressed(addressed);
         let (version, read_only) = reader
             .read_only()
             .into_iter()
             .partition::<Vec<_>, _>(|(name, _)| name == "version");
+        let retained = reader.retained();
         Ok(Self {
+            retained,
+            view,
             input: UserInput::read(reader)?,
             version: version.into_iter().next().map(|(_, version)| version),
             read_only,
         })
     }
 
-    /// The new values of all fields that clients write. If the client sends the value that
+    /// The new values of the fields that the client writes. If the client sends the value that
     /// responses show, the stored value stays. For example, a set stays a set.
     ///
     /// # Errors
@@ -46,33 +55,43 @@ impl Replacement {
     pub(super) fn fields(
         &self,
         stored: &User,
-    ) -> Result<Vec<(&'static str, Option<AttributeValue>)>, Error> {
+    ) -> Result<BTreeMap<&'static str, Option<AttributeValue>>, Error> {
         let version = self.version.as_ref();
         if version.is_some_and(|version| !stored.is_shown("version", version)) {
             return Err(Error::OtherVersion);
         }
-        self.check_read_only(stored)?;
-        let fields = Field::of_clients().map(|(name, ..)| {
-            let sent = self.input.fields().0.get(name);
-            let kept = stored
-                .attribute(name)
-                .filter(|_| sent.is_some_and(|sent| stored.is_shown(name, sent)));
-            (name, kept.or(sent).cloned())
-        });
-        Ok(fields.collect())
-    }
-
-    fn check_read_only(&self, stored: &User) -> Result<(), FieldErrors> {
         let mut errors = FieldErrors::default();
-        for (name, sent) in &self.read_only {
+        self.check_read_only(stored, &mut errors);
+        for Retained { name, sent, broken } in &self.retained {
             if !stored.is_shown(name, sent) {
-                let message = match Field::named(name) {
-                    Some(_) => "is kept by the service; leave it out, or send it as GET shows it",
-                    None => "is not a field of a user; leave it out, or send it as GET shows it",
-                };
-                errors.push_field(name, message);
+                errors.extend(broken);
             }
         }
-        errors.none_or(())
+        let retained = self.retained.iter().map(|field| (field.name, &field.sent));
+        let others = Field::of_clients(self.view)
+            .filter(|(_, presence, _)| *presence != Presence::Retained)
+            .map(|(name, ..)| (name, self.input.fields().0.get(name)));
+        let fields = retained
+            .map(|(name, sent)| (name, Some(sent)))
+            .chain(others);
+        let fields = fields.map(|(name, sent)| {
+            let is_shown = sent.is_some_and(|sent| stored.is_shown(name, sent));
+            let kept = stored.attribute(name).filter(|_| is_shown);
+            (name, kept.or(sent).cloned())
+        });
+        Ok(errors.none_or(fields.collect())?)
+    }
+
+    fn check_read_only(&self, stored: &User, errors: &mut FieldErrors) {
+        for (name, sent) in &self.read_only {
+            let is_seen = Field::named(name).is_none_or(|field| field.is_seen(self.view));
+            if !(is_seen && stored.is_shown(name, sent)) {
+                let why = why_read_only(name, self.view);
+                errors.push_field(
+                    name,
+                    format!("{why}; leave it out, or send it as GET shows it"),
+                );
+            }
+        }
     }
 }

@@ -19,6 +19,8 @@ mod users {
     mod put_back;
     mod replace;
     mod service_state;
+    mod status;
+    mod views;
 }
 
 /// Any request, whatever it asks for.

@@ -46,6 +46,9 @@ async fn the_document_names_every_field_of_a_user() {
         ("userId", json!(some_id())),
         ("phone", json!("+14155550123")),
         ("metadata", json!({})),
+        ("emailVerified", json!(true)),
+        ("adminMetadata", json!({})),
+        ("status", json!("active")),
     ] {
         user[field] = value;
     }
@@ -293,7 +296,16 @@ async fn each_example_of_an_error_is_what_the_service_answers() {
     let _ = with(Method::POST, "/users", key, &second)
         .await
         .has_status(201);
+    let disabled = json!({
+        "userId": "canary-3", "name": "Ada canary", "email": "canary3@example.com",
+        "status": "disabled",
+    });
+    let _ = service.post("/users", &disabled).await.has_status(201);
+    let disabled = Credentials::token("canary-3", "users/write", "");
     let mut answers = vec![
+        service
+            .answer(&event_of("DELETE", "/users/canary-3", disabled))
+            .await,
         service.answer(&no_base64).await,
         raw(Method::POST, "/users", &[json_type], r#"{"name": "Ada"#).await,
         service.post("/users", &other("email", "none")).await,

@@ -34,8 +34,7 @@ fn request(operation: &'static Operation) -> (&'static str, String, u16) {
 
 /// The rows of the table in docs/api.md: what each request has in the columns after it.
 fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let header =
-        "| operation | scope | service | admin | user, own record | user, another record |";
+    let header = "| operation | scope | no credentials | service | admin | user, own record | user, another record |";
     let (_, table) = API.split_once(header).unwrap();
     table
         .lines()
@@ -60,17 +59,25 @@ fn cells(row: &'static str) -> (&'static str, Vec<&'static str>) {
 /// Who calls, in the order of the columns in docs/api.md.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
+    Anyone,
     Service,
     Admin,
     Owner,
     AnotherUser,
 }
 
-const EVERYONE: [Who; 4] = [Who::Service, Who::Admin, Who::Owner, Who::AnotherUser];
+const EVERYONE: [Who; 5] = [
+    Who::Anyone,
+    Who::Service,
+    Who::Admin,
+    Who::Owner,
+    Who::AnotherUser,
+];
 
 impl Who {
     fn verdict(self, rule: Rule) -> Verdict {
         match self {
+            Self::Anyone => rule.anyone,
             Self::Service => rule.service,
             Self::Admin => rule.admin,
             Self::Owner => rule.own,
@@ -81,6 +88,7 @@ impl Who {
     /// What the gateway tells of it, before the user `user_id`.
     fn credentials(self, user_id: &str) -> Credentials {
         match self {
+            Self::Anyone => Credentials::None,
             Self::Service => Credentials::Signed,
             Self::Admin => {
                 Credentials::token(&some_id(), "users/read users/write", "editors,admin")
@@ -156,12 +164,15 @@ async fn every_caller_may_do_what_the_table_says_and_nothing_else() {
             let row = &documented[format!("{method} {path}").as_str()];
             assert_eq!(row[0], operation.rule.scope.as_str(), "{operation:?}");
             for (who, cell) in EVERYONE.into_iter().zip(&row[1..]) {
-                let (in_document, status) = match who.verdict(operation.rule) {
-                    Verdict::Allowed => ("yes", success),
-                    Verdict::Denied => ("403", 403),
-                    Verdict::Hidden => ("404", 404),
+                let (in_document, status) = match (who.verdict(operation.rule), who) {
+                    (Verdict::Allowed, _) => ("yes", success),
+                    (Verdict::Denied, Who::Anyone) => ("401", 401),
+                    (Verdict::Denied, _) => ("403", 403),
+                    (Verdict::Hidden, _) => ("404", 404),
                 };
                 assert_eq!(*cell, in_document, "{operation:?} by {who:?}");
+                let needs_credentials = auth_mode != "NONE" && who == Who::Anyone;
+                let status = if needs_credentials { 401 } else { status };
                 for gateway in [Gateway::Rest, Gateway::Http] {
                     let user_id = some_id();
                     let credentials = who.credentials(&user_id);

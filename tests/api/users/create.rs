@@ -36,7 +36,9 @@ async fn a_created_user_has_an_id_a_version_and_times_and_can_be_read_where_loca
             "metadata": metadata,
             "version": 1,
             "createdAt": created_at,
+            "createdBy": user["createdBy"],
             "updatedAt": created_at,
+            "updatedBy": user["createdBy"],
         })
     );
 

@@ -69,6 +69,7 @@ async fn an_item_of_every_type_survives_a_put_of_name_and_email() {
     expected["email"] = json!({ "S": ada["email"] });
     expected["version"] = json!({ "N": "1" });
     expected["updatedAt"] = after["updatedAt"].clone();
+    expected["updatedBy"] = after["updatedBy"].clone();
     assert_eq!(sorted(after), sorted(expected));
 }
 

@@ -288,8 +288,8 @@ async fn a_parameter_that_a_list_does_not_know_is_refused_with_the_nearest_name(
     for name in ["name", "page", "offset", "_", "x"] {
         let refused = service.get(&format!("/users?limit=1&{name}=1")).await;
         let refused = refused.has_problem(400, "invalid_parameter");
-        let message = "is not a parameter of this request; there are userId, email, limit, \
-                       cursor, consistent";
+        let message = "is not a parameter of this request; there are userId, email, verified, \
+                       limit, cursor, consistent";
         assert_eq!(
             refused.field_errors(),
             [(format!("/{name}"), message.to_owned())]

@@ -41,7 +41,7 @@ async fn an_item_of_every_type_can_be_put_back_as_the_text_it_was_given() {
     assert_eq!(put.has_status(200).json()["version"], 1);
     let mut after = service.item(&id).await;
     take_state(&mut after);
-    for name in ["version", "updatedAt"] {
+    for name in ["version", "updatedAt", "updatedBy"] {
         assert!(after.as_object_mut().unwrap().remove(name).is_some());
     }
     assert_eq!(after, before);
@@ -249,7 +249,13 @@ async fn what_creates_takes_only_what_a_client_may_write() {
             .map(|(field, _)| field)
             .collect::<Vec<_>>()
     };
-    let kept = ["/createdAt", "/updatedAt", "/version"];
+    let kept = [
+        "/createdAt",
+        "/createdBy",
+        "/updatedAt",
+        "/updatedBy",
+        "/version",
+    ];
     assert_eq!(fields(created), kept);
     user["userId"] = json!(path.strip_prefix("/users/").unwrap());
     let headers = [("if-none-match", "*")];
