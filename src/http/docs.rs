@@ -2,13 +2,15 @@
 //!
 //! The page is Swagger UI. Its assets are in the binary, so it loads nothing from another host.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use http::{
     HeaderValue,
     header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY},
 };
+use rawzip::ZipArchive;
 use serde_json::{Value, json};
+use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
 use super::{Response, answer, request::Request};
 
@@ -58,6 +60,10 @@ static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
+// Unpacked once, by the first request.
+static STYLE: LazyLock<String> = LazyLock::new(|| swagger_ui("swagger-ui.css"));
+static SCRIPT: LazyLock<String> = LazyLock::new(|| swagger_ui("swagger-ui-bundle.js"));
+
 impl Document {
     /// The document at `path`.
     pub fn find(path: &str) -> Option<Self> {
@@ -92,8 +98,8 @@ impl Document {
         let (content_type, body) = match self {
             Self::Start => return answer::redirect(&format!("{}/docs", request.mount)),
             Self::Page => (HTML, include_str!("docs/index.html").to_owned()),
-            Self::Style => (CSS, swagger_ui("swagger-ui.css")),
-            Self::Script => (JAVASCRIPT, swagger_ui("swagger-ui-bundle.js")),
+            Self::Style => (CSS, STYLE.clone()),
+            Self::Script => (JAVASCRIPT, SCRIPT.clone()),
             Self::Initializer => (JAVASCRIPT, include_str!("docs/initializer.js").to_owned()),
             Self::OpenApiJson => {
                 let contract = contract(request, gateway_header);
@@ -115,10 +121,23 @@ impl Document {
 
 /// The text of an asset of Swagger UI.
 fn swagger_ui(asset: &str) -> String {
-    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
-    let file = utoipa_swagger_ui::serve(asset, config).ok().flatten();
-    let text = file.and_then(|file| String::from_utf8(file.bytes.into_owned()).ok());
+    let text = unpack(&format!("dist/{asset}")).and_then(|bytes| String::from_utf8(bytes).ok());
     text.expect("the tests read this very asset")
+}
+
+/// The file at `path` in the release of Swagger UI, which is a ZIP archive of one folder.
+fn unpack(path: &str) -> Option<Vec<u8>> {
+    let archive = ZipArchive::from_slice(SWAGGER_UI_VENDORED).ok()?;
+    let mut entries = archive.entries();
+    while let Some(entry) = entries.next_entry().ok()? {
+        let name = entry.file_path();
+        let below = name.as_ref().splitn(2, |byte| *byte == b'/').nth(1);
+        if below == Some(path.as_bytes()) {
+            let packed = archive.get_entry(entry.wayfinder()).ok()?;
+            return miniz_oxide::inflate::decompress_to_vec(packed.data()).ok();
+        }
+    }
+    None
 }
 
 /// The contract with `gateway_header`. Its server is the address that the client used.

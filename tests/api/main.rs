@@ -32,6 +32,7 @@ mod requests {
 
 /// Where the service runs: behind API Gateway, and on this machine.
 mod hosts {
+    mod dependencies;
     mod events;
     mod lambda_binary;
     mod local_gateway;

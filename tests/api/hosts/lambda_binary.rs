@@ -161,7 +161,12 @@ async fn the_lambda_binary_links_none_of_the_embedded_store() {
         .await;
         String::from_utf8(tree.stdout).unwrap()
     };
-    let local_only = ["dynoxide-rs ", "rusqlite ", "clap ", "utoipa-swagger-ui "];
+    let local_only = [
+        "dynoxide-rs ",
+        "rusqlite ",
+        "clap ",
+        "utoipa-swagger-ui-vendored ",
+    ];
     let lambda = tree(&["--no-default-features"]).await;
     assert!(
         lambda.contains("aws-sdk-dynamodb ") && lambda.contains("lambda_http "),
