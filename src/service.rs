@@ -27,6 +27,15 @@ pub struct UserService {
     clock: fn() -> SystemTime,
 }
 
+/// What a change may take from another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// Nothing.
+    Nothing,
+    /// The email address, if nobody has verified it for the other user.
+    UnverifiedEmail,
+}
+
 /// The precondition of a caller for a change or a deletion.
 #[derive(Clone, Copy)]
 pub enum Precondition<'a> {
@@ -146,6 +155,7 @@ impl UserService {
         user_id: &UserId,
         change: &Change,
         precondition: Precondition<'_>,
+        taking: Taking,
     ) -> Result<User, Error> {
         let actor = caller.actor();
         let compared = match precondition {
@@ -158,7 +168,15 @@ impl UserService {
             precondition.check(user)?;
             Ok::<_, Error>(Some(change.apply(user, self.timestamp(), &actor)?))
         };
-        let changed = self.store.change(user_id, compared, decide).await?;
+        let lose = |user: &User| match taking {
+            Taking::Nothing => None,
+            Taking::UnverifiedEmail if user.has_verified_email() => None,
+            Taking::UnverifiedEmail => Some(user.clone().without_email(self.timestamp(), &actor)),
+        };
+        let change = self
+            .store
+            .change_and_take_email(user_id, compared, decide, lose);
+        let changed = change.await?;
         changed.ok_or(Error::NotFound)
     }
 

@@ -249,6 +249,12 @@ impl User {
         self
     }
 
+    /// The same user without its email address, which `actor` gives to another user.
+    #[must_use]
+    pub fn without_email(self, now: Timestamp, actor: &Actor) -> Self {
+        self.changed(BTreeMap::from([(EMAIL, None)]), now, actor)
+    }
+
     fn set(&mut self, name: &'static str, value: Option<AttributeValue>) {
         self.extra.remove(name);
         match value {

@@ -12,7 +12,7 @@ use super::{
     request::Request,
 };
 use crate::{
-    service::{self, Caller, IdempotencyKey, UserService},
+    service::{self, Caller, Denial, IdempotencyKey, Taking, UserService},
     store::Consistency,
     user::{Change, EmailKey, Replacement, User, UserId, UserInput, UserPatch, View},
 };
@@ -164,20 +164,23 @@ pub(super) async fn replace(call: Call<'_>, user_id: UserId) -> Result<Response,
         }
     }
     let replacement = Replacement::read(body::json(request)?, &user_id, call.caller.view())?;
-    change(call, &user_id, &if_match, &Change::Replacement(replacement)).await
+    let change = Change::Replacement(replacement);
+    write(call, &user_id, &if_match, &change, Taking::Nothing).await
 }
 
 /// Changes the user, if it has one of the tags.
-async fn change(
+async fn write(
     call: Call<'_>,
     user_id: &UserId,
     if_match: &IfMatch,
     change: &Change,
+    taking: Taking,
 ) -> Result<Response, Error> {
     let Call { users, caller, .. } = call;
     let holds = |user: &User| is_matched(if_match, user, caller);
     let precondition = if_match.precondition(&holds);
-    let user = users.change(caller, user_id, change, precondition).await?;
+    let change = users.change(caller, user_id, change, precondition, taking);
+    let user = change.await?;
     Ok(answer::user(Representation::of(&user, caller.view())))
 }
 
@@ -209,7 +212,23 @@ pub(super) async fn patch(call: Call<'_>, user_id: UserId) -> Result<Response, E
     let if_match = IfMatch::read(&request.headers)?;
     refuse_if_none_match(request, "has no meaning for PATCH; send If-Match")?;
     let patch = UserPatch::read(body::merge_patch(request)?, &user_id, call.caller.view())?;
-    change(call, &user_id, &if_match, &Change::Patch(patch)).await
+    let taking = taking(call, &patch)?;
+    write(call, &user_id, &if_match, &Change::Patch(patch), taking).await
+}
+
+/// Whether the patch takes its email address from another user: the parameter `takeEmail`.
+fn taking(call: Call<'_>, patch: &UserPatch) -> Result<Taking, Error> {
+    if !flag(call.request, "takeEmail")? {
+        return Ok(Taking::Nothing);
+    }
+    if call.caller.view() != View::Full {
+        return Err(service::Error::Denied(Denial::AdminsOnly).into());
+    }
+    if !patch.verifies_email() {
+        let message = "needs email, and emailVerified with the value true, in the body";
+        return Err(invalid_parameter("takeEmail", message));
+    }
+    Ok(Taking::UnverifiedEmail)
 }
 
 /// `DELETE` of one user.

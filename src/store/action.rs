@@ -32,14 +32,15 @@ pub(super) enum Action<'a> {
     CheckUser(&'a str, Option<&'a User>),
     /// Stores an idempotency record, if its key is free or the stored record has expired.
     PutRecord(&'a IdempotencyRecord),
-    /// Claims an email address for a user, if no other user holds the claim.
-    Claim(EmailKey, &'a str),
+    /// Claims an email address for the first user, if nobody but the second one holds the claim. They
+    /// are the same user, unless the claim moves.
+    Claim(EmailKey, &'a str, &'a str),
     /// Releases a user's claim on an email address, if no other user holds the claim.
     Release(EmailKey, &'a str),
 }
 
-/// The condition that an email address is free, or that the user holds the claim on it.
-const FREE_OR_OWN: &str = "attribute_not_exists(email) OR userId = :userId";
+/// The condition that an email address is free, or that this user holds the claim on it.
+const FREE_OR_HELD: &str = "attribute_not_exists(email) OR userId = :userId";
 
 impl Action<'_> {
     /// The action as an item of `TransactWriteItems`.
@@ -55,7 +56,7 @@ impl Action<'_> {
                 item.condition_check(check_user(tables, user_id, *user))
             }
             Self::PutRecord(record) => item.put(put_record(tables, record)),
-            Self::Claim(email, user_id) => item.put(claim(tables, email, user_id)),
+            Self::Claim(email, user_id, holder) => item.put(claim(tables, email, user_id, holder)),
             Self::Release(email, user_id) => item.delete(release(tables, email, user_id)),
         }
         .build()
@@ -153,13 +154,13 @@ fn put_record(tables: &Tables, record: &IdempotencyRecord) -> Put {
         .expect(COMPLETE)
 }
 
-fn claim(tables: &Tables, email: &EmailKey, user_id: &str) -> Put {
+fn claim(tables: &Tables, email: &EmailKey, user_id: &str, holder: &str) -> Put {
     Put::builder()
         .set_table_name(tables.emails.clone())
         .item("email", string(email.as_str()))
         .item("userId", string(user_id))
-        .condition_expression(FREE_OR_OWN)
-        .expression_attribute_values(":userId", string(user_id))
+        .condition_expression(FREE_OR_HELD)
+        .expression_attribute_values(":userId", string(holder))
         .return_values_on_condition_check_failure(AllOld)
         .build()
         .expect(COMPLETE)
@@ -169,7 +170,7 @@ fn release(tables: &Tables, email: &EmailKey, user_id: &str) -> Delete {
     Delete::builder()
         .set_table_name(tables.emails.clone())
         .key("email", string(email.as_str()))
-        .condition_expression(FREE_OR_OWN)
+        .condition_expression(FREE_OR_HELD)
         .expression_attribute_values(":userId", string(user_id))
         .build()
         .expect(COMPLETE)

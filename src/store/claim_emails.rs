@@ -232,7 +232,13 @@ impl UserStore {
             Some(_) | None => Err(Unwritten::Ended(Claimed::Nothing)),
         };
         let written = self
-            .change_with(user_id, Compared::All, RecordedClaim::LeftOver, decide)
+            .change_with(
+                user_id,
+                Compared::All,
+                RecordedClaim::LeftOver,
+                decide,
+                |_| None,
+            )
             .await;
         match written {
             Ok(_) => Ok(true),
@@ -259,7 +265,13 @@ impl UserStore {
                 Some(_) | None => Err(Unwritten::Ended(Claimed::Nothing)),
             };
             let written = self
-                .change_with(&user_id, Compared::Known, RecordedClaim::Unknown, decide)
+                .change_with(
+                    &user_id,
+                    Compared::Known,
+                    RecordedClaim::Unknown,
+                    decide,
+                    |_| None,
+                )
                 .await;
             match written {
                 Ok(_) => return Ok(Claimed::Now),

@@ -24,6 +24,8 @@ pub(super) struct Write<'a> {
     pub(super) record: Option<&'a IdempotencyRecord>,
     /// Whether the user holds the claim that its item records.
     pub(super) recorded_claim: RecordedClaim,
+    /// Another user, from whom this one takes the address: as it was read, and without the address.
+    pub(super) loser: Option<(&'a User, &'a User)>,
 }
 
 /// Whether the user holds the claim that its item records. The record can be wrong, for example
@@ -103,8 +105,14 @@ impl UserStore {
             };
             after.clone().revised(held.as_ref())
         });
+        let loser = write.loser.map(|(_, after)| after.clone().revised(None));
+        let loser = loser.as_ref();
         let write = Write {
             after: after.as_ref(),
+            loser: write
+                .loser
+                .zip(loser)
+                .map(|((read, _), after)| (read, after)),
             ..write
         };
         let actions = actions(&write, keeps_claims);
@@ -143,7 +151,15 @@ fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
             // Another client may have changed the address, and the claim may no longer exist.
             || write.before.and_then(User::email_key).as_ref() != Some(wanted))
     {
-        actions.push(Action::Claim(wanted.clone(), after.user_id()));
+        let holder = write.loser.map_or(after, |(loser, _)| loser);
+        actions.push(Action::Claim(
+            wanted.clone(),
+            after.user_id(),
+            holder.user_id(),
+        ));
+    }
+    if let Some((read, after)) = write.loser {
+        actions.push(Action::UpdateUser(read, after, Compared::Known));
     }
     if let Some(before) = write.before
         && write.recorded_claim != RecordedClaim::Anothers
@@ -193,6 +209,8 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
                     Err(error) => error.into(),
                 };
             }
+            // The claim to take is no longer that of the user who was read.
+            Action::Claim(_, user_id, holder) if user_id != holder => return Refusal::Overtaken,
             Action::Claim(..) => email = true,
             Action::Release(..) => left = true,
         }
@@ -236,6 +254,7 @@ mod tests {
             compared: Compared::Known,
             record: None,
             recorded_claim: RecordedClaim::Own,
+            loser: None,
         }
     }
 
@@ -243,7 +262,7 @@ mod tests {
     fn claims(before: Option<&User>, after: Option<&User>) -> Vec<(&'static str, String)> {
         let claims = actions(&write(before, after), true).into_iter();
         let claims = claims.filter_map(|action| match action {
-            Action::Claim(email, _) => Some(("claims", email.as_str().to_owned())),
+            Action::Claim(email, ..) => Some(("claims", email.as_str().to_owned())),
             Action::Release(email, _) => Some(("releases", email.as_str().to_owned())),
             Action::PutUser(_)
             | Action::UpdateUser(..)

@@ -1,7 +1,7 @@
 //! The loop of every write: read, decide, commit.
 
 use super::{
-    Consistency, UserStore, WriteError,
+    Consistency, Error, Found, UserStore, WriteError,
     action::Compared,
     commit::{RecordedClaim, Refusal, Write},
     idempotency::IdempotencyRecord,
@@ -29,6 +29,7 @@ impl UserStore {
                 compared: Compared::All,
                 record,
                 recorded_claim: RecordedClaim::Own,
+                loser: None,
             };
             match self.commit(write, &mut has_attempt_to_follow).await {
                 Ok(()) => return Ok(()),
@@ -51,7 +52,25 @@ impl UserStore {
         compared: Compared,
         decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
     ) -> Result<Option<User>, E> {
-        self.change_with(user_id, compared, RecordedClaim::Own, decide)
+        let keep = |_: &User| None;
+        self.change_with(user_id, compared, RecordedClaim::Own, decide, keep)
+            .await
+    }
+
+    /// The same as [`UserStore::change`]. If another user has the new address, `lose` makes that user
+    /// without it, and both users are written together. `lose` returns `None` if the other user keeps
+    /// the address.
+    ///
+    /// # Errors
+    /// The errors of `decide`, and [`WriteError`].
+    pub async fn change_and_take_email<E: From<WriteError>>(
+        &self,
+        user_id: &UserId,
+        compared: Compared,
+        decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
+        lose: impl Fn(&User) -> Option<User>,
+    ) -> Result<Option<User>, E> {
+        self.change_with(user_id, compared, RecordedClaim::Own, decide, lose)
             .await
     }
 
@@ -63,10 +82,12 @@ impl UserStore {
         compared: Compared,
         recorded_claim: RecordedClaim,
         decide: impl Fn(Option<&User>) -> Result<Option<User>, E>,
+        lose: impl Fn(&User) -> Option<User>,
     ) -> Result<Option<User>, E> {
         let mut pauses = Pauses::of(self);
         let mut has_attempt_to_follow = false;
         let mut is_anothers = false;
+        let mut loser = None;
         loop {
             let before = self
                 .get(user_id, Consistency::Strong)
@@ -85,14 +106,38 @@ impl UserStore {
                     true => RecordedClaim::Anothers,
                     false => recorded_claim,
                 },
+                loser: loser.as_ref().map(|(read, after)| (read, after)),
             };
             match self.commit(write, &mut has_attempt_to_follow).await {
                 Ok(()) => return Ok(after),
-                Err(Refusal::Final(error)) => return Err(error.into()),
+                Err(Refusal::Final(error)) => {
+                    let is_taken = matches!(error, WriteError::Taken { email: true, .. });
+                    let after = after.as_ref().filter(|_| is_taken);
+                    loser = self.loser(after, &lose).await.map_err(WriteError::from)?;
+                    if loser.is_none() {
+                        return Err(error.into());
+                    }
+                    continue; // nothing is in the way of the next attempt
+                }
                 Err(Refusal::ClaimIsAnothers) => is_anothers = true,
-                Err(Refusal::Overtaken) => is_anothers = false,
+                Err(Refusal::Overtaken) => (is_anothers, loser) = (false, None),
             }
             pauses.pause().await.map_err(WriteError::from)?;
         }
+    }
+    /// The user who has the address of `after`, and the same user without it. `None` if it keeps the
+    /// address, or if nobody has it.
+    async fn loser(
+        &self,
+        after: Option<&User>,
+        lose: impl Fn(&User) -> Option<User>,
+    ) -> Result<Option<(User, User)>, Error> {
+        let Some(email) = after.and_then(User::email_key) else {
+            return Ok(None);
+        };
+        Ok(match self.find(&email).await? {
+            Found::User(user) => lose(&user).map(|after| (*user, after)),
+            Found::Nobody | Found::NoClaims => None,
+        })
     }
 }

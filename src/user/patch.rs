@@ -6,7 +6,7 @@ use serde_dynamo::AttributeValue;
 
 use super::{
     Field, FieldErrors, Map, Presence, User, UserId, View,
-    fields::is_small,
+    fields::{EMAIL, EMAIL_VERIFIED, is_small},
     input::{Reader, is_null},
     json::Members,
 };
@@ -41,6 +41,12 @@ impl UserPatch {
             patch.0.insert(name, value);
         }
         reader.finish(patch)
+    }
+
+    /// Whether the patch has an email address and says that it is verified.
+    pub fn verifies_email(&self) -> bool {
+        let is_verified = AttributeValue::Bool(true);
+        self.0.contains_key(EMAIL) && self.0.get(EMAIL_VERIFIED) == Some(&Some(is_verified))
     }
 
     /// The new values of the fields that this patch changes in `stored`.

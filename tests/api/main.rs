@@ -20,6 +20,7 @@ mod users {
     mod replace;
     mod service_state;
     mod status;
+    mod take_email;
     mod views;
 }
 
