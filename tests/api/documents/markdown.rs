@@ -1,12 +1,13 @@
 //! The documents beside the code say what the code does.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
+use user_service::user::{Access, FIELDS, Presence, Source};
 
 const README: &str = include_str!("../../../README.md");
 const API: &str = include_str!("../../../docs/api.md");
@@ -247,4 +248,52 @@ fn every_relative_link_of_a_document_points_to_something() {
         }
     }
     assert!(count > 10, "{count}");
+}
+
+/// The fields that the first cells of a table in docs/api.md name, with the second cells.
+fn fields_of_table(header: &str) -> BTreeMap<&'static str, &'static str> {
+    let (_, table) = API.split_once(header).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    rows.flat_map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let names = cells[0].split('`').skip(1).step_by(2);
+        names.map(move |name| (name, cells[1])).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[test]
+fn the_tables_of_fields_have_every_field_with_who_writes_and_who_sees_it() {
+    let documented = fields_of_table("| field | who writes it | rules |");
+    let seen =
+        fields_of_table("| field | services and admins | users, and callers without credentials |");
+    for field in &FIELDS {
+        let who = documented[field.name];
+        let writers = match (&field.source, field.access) {
+            (Source::Service(_), _) => "the service",
+            (Source::Client(..), Access::Everyone) => "the client",
+            (Source::Client(..), Access::WrittenInFullView | Access::SeenInFullView) => {
+                "services and admins"
+            }
+        };
+        assert!(who.contains(writers), "{}: {who}", field.name);
+        let presence = match &field.source {
+            Source::Client(Presence::Required, _) => "required",
+            Source::Client(Presence::Optional | Presence::Retained, _) => "optional",
+            Source::Service(_) => "",
+        };
+        assert!(who.contains(presence), "{}: {who}", field.name);
+        let is_special = field.access != Access::Everyone;
+        assert_eq!(seen.contains_key(field.name), is_special, "{}", field.name);
+    }
+    assert_eq!(documented.len(), FIELDS.len());
+    for document in [README, include_str!("../../../ARCHITECTURE.md")] {
+        for field in &FIELDS {
+            let name = format!("`{}`", field.name);
+            assert!(document.contains(&name), "{name}");
+        }
+    }
 }
