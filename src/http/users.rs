@@ -46,7 +46,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
         caller,
     } = call;
     request.query.refuse_unknown(&PARAMETERS)?;
-    if request.query.contains("verified") {
+    if flag(request, "verified")? {
         return Err(invalid_parameter(
             "verified",
             "is only for a search by email",

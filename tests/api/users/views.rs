@@ -319,6 +319,8 @@ async fn a_search_for_a_verified_address_finds_no_other() {
             false
         );
     }
+    // A page that shows every parameter sends its default, too.
+    let _ = service.get("/users?verified=false").await.has_status(200);
     for path in [
         format!("{search}&verified=1"),
         String::from("/users?verified=true"),
