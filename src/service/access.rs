@@ -268,8 +268,8 @@ impl Caller {
         }
     }
 
-    /// Checks that the caller may write `user`. A disabled user may not, not even itself: neither
-    /// as an admin.
+    /// Checks that the caller may write `user`. A disabled user may not write its own record, even if
+    /// it is an admin.
     ///
     /// # Errors
     /// [`Error::UserDisabled`].

@@ -168,9 +168,13 @@ impl<'a> Reader<'a> {
             }
             if let Some(raw) = self.member(name).filter(|raw| !is_null(raw)) {
                 let mut broken = FieldErrors::default();
-                rule.read(name, raw, &mut broken);
+                let read = rule.read(name, raw, &mut broken);
                 let sent = stored_value(name, raw, &mut self.errors);
-                retained.push(Retained { name, sent, broken });
+                retained.push(Retained {
+                    name,
+                    sent,
+                    read: broken.none_or(read),
+                });
             }
         }
         retained
@@ -197,10 +201,10 @@ impl<'a> Reader<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Retained {
     pub(super) name: &'static str,
-    /// The value that the client sent.
+    /// The value as the client sent it. It may break the rule if the stored value is the same.
     pub(super) sent: AttributeValue,
-    /// The rules that the value breaks. They do not matter if the stored value is the same.
-    pub(super) broken: FieldErrors,
+    /// The value as the rule reads it.
+    pub(super) read: Result<Option<AttributeValue>, FieldErrors>,
 }
 
 /// The value that a client sent, as deep as DynamoDB stores one.
@@ -209,7 +213,7 @@ fn stored_value(name: &str, raw: &RawValue, errors: &mut FieldErrors) -> Attribu
     json::attribute_value(raw, place, MAX_STORED_DEPTH, errors)
 }
 
-/// Why a client with this `view` may not write the member `name`. The message ends with what to do.
+/// Why a client with this `view` may not write the member `name`: the start of a message.
 pub(super) fn why_read_only(name: &str, view: View) -> &'static str {
     match Field::seen(name, view).map(|field| &field.source) {
         Some(Source::Service(_)) => "is kept by the service",

@@ -62,24 +62,27 @@ impl Replacement {
         }
         let mut errors = FieldErrors::default();
         self.check_read_only(stored, &mut errors);
-        for Retained { name, sent, broken } in &self.retained {
-            if !stored.is_shown(name, sent) {
-                errors.extend(broken);
+        let mut fields = BTreeMap::new();
+        for Retained { name, sent, read } in &self.retained {
+            let value = match read {
+                _ if stored.is_shown(name, sent) => stored.attribute(name).cloned(),
+                Ok(read) => read.clone(),
+                Err(broken) => {
+                    errors.extend(broken);
+                    None
+                }
+            };
+            fields.insert(*name, value);
+        }
+        for (name, presence, _) in Field::of_clients(self.view) {
+            if presence != Presence::Retained {
+                let sent = self.input.fields().0.get(name);
+                let is_shown = sent.is_some_and(|sent| stored.is_shown(name, sent));
+                let kept = stored.attribute(name).filter(|_| is_shown);
+                fields.insert(name, kept.or(sent).cloned());
             }
         }
-        let retained = self.retained.iter().map(|field| (field.name, &field.sent));
-        let others = Field::of_clients(self.view)
-            .filter(|(_, presence, _)| *presence != Presence::Retained)
-            .map(|(name, ..)| (name, self.input.fields().0.get(name)));
-        let fields = retained
-            .map(|(name, sent)| (name, Some(sent)))
-            .chain(others);
-        let fields = fields.map(|(name, sent)| {
-            let is_shown = sent.is_some_and(|sent| stored.is_shown(name, sent));
-            let kept = stored.attribute(name).filter(|_| is_shown);
-            (name, kept.or(sent).cloned())
-        });
-        Ok(errors.none_or(fields.collect())?)
+        Ok(errors.none_or(fields)?)
     }
 
     fn check_read_only(&self, stored: &User, errors: &mut FieldErrors) {

@@ -26,7 +26,8 @@ pub use self::{
     setup::{Setup, Through},
     store_faults::{RandomFaults, Rates},
     users::{
-        CANARY, DIGITS_38, ada, all_users, claims_are_those_of_the_users, if_match,
-        item_of_everything, legacy_user, some_email, some_id, take_state,
+        CANARY, DIGITS_38, ada, all_users, claims_are_those_of_the_users,
+        claims_are_those_of_the_users_with_loser, if_match, item_of_everything, legacy_user,
+        some_email, some_id, take_state,
     },
 };

@@ -158,12 +158,40 @@ impl Processes {
         claims_are_those_of_the_users(&self.service).await;
     }
 
+    /// The first one verifies the address, so nobody can take it after that.
+    async fn takes_of_one_address_are_one_200(&self) {
+        let (loser, email) = self.user().await;
+        let mut takers = Vec::new();
+        for _ in 0..WRITERS {
+            takers.push(self.user().await.0);
+        }
+        let take = json!({ "email": email, "emailVerified": true });
+        let takes = takers.iter().map(|path| {
+            (
+                Method::PATCH,
+                format!("{path}?takeEmail=true"),
+                take.clone(),
+            )
+        });
+        let answers = self.send_all(takes.collect()).await;
+        let count = |status| answers.iter().filter(|answer| answer.0 == status).count();
+        assert_eq!((count(200), count(409)), (1, WRITERS - 1), "{answers:?}");
+        let lost = self.read(&loser).await;
+        assert_eq!(
+            [&lost["email"], &lost["version"]],
+            [&Value::Null, &json!(2)]
+        );
+        let _ = self.service.delete(&loser).await.has_status(204);
+        claims_are_those_of_the_users(&self.service).await;
+    }
+
     async fn all_writers_are_answered_as_promised(&self) {
         self.metadata_patches_of_one_user_all_hold().await;
         self.moves_of_one_users_address_all_succeed_and_leave_one_claim()
             .await;
         self.plain_puts_of_one_user_are_each_counted().await;
         self.creates_of_one_address_are_one_201().await;
+        self.takes_of_one_address_are_one_200().await;
     }
 
     async fn keep_their_promises(&self) {

@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Service, Setup, Through, ada, all_users, claims_are_those_of_the_users, legacy_user,
-    some_email, some_id, store_proxy::Side,
+    Answer, Service, Setup, Through, ada, all_users, claims_are_those_of_the_users,
+    claims_are_those_of_the_users_with_loser, legacy_user, some_email, some_id, store_proxy::Side,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -215,6 +215,34 @@ async fn a_crash_on_either_side_of_any_call_of_any_write_leaves_users_and_claims
                     }
                 }
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_on_either_side_of_any_call_that_takes_an_address_leaves_it_with_one_user() {
+    let setup = Setup {
+        through: Some(Through::Lambda),
+        ..Setup::default()
+    };
+    let service = setup.start().await;
+    for call in 1..=6 {
+        for side in [Side::Before, Side::After] {
+            let at = format!("{side:?} call {call}");
+            let (loser, email) = (some_id(), some_email());
+            put_user(&service, By::Service, &loser, &email).await;
+            let mut request = Request::new(&service, Write::PatchMoved, By::Service).await;
+            request.path.push_str("?takeEmail=true");
+            request.body = json!({ "email": email, "emailVerified": true });
+            request.email = email;
+            crash(&request, call, side, &at).await;
+            claims_are_those_of_the_users_with_loser(&service, &loser).await;
+            repeat(&request, 200, &at).await;
+            claims_are_those_of_the_users_with_loser(&service, &loser).await;
+            let path = format!("/users/{loser}");
+            let lost = service.get(&path).await.has_status(200).json();
+            assert_eq!(lost.get("email"), None, "{at}");
+            let _ = service.delete(&path).await.has_status(204);
         }
     }
 }
