@@ -1,14 +1,20 @@
 //! The command line of `user-service` (feature `local`). Without a command, it serves.
 
 mod claim_emails;
+mod forget_erased;
 mod serve;
 mod store;
+mod vacuum;
 
-use std::io::{Write, stdout};
+use std::{
+    io::{Write, stdout},
+    time::Duration,
+};
 
+use backon::{ConstantBuilder, Retryable};
 use clap::{Parser, Subcommand};
 
-use crate::settings::LocalSettings;
+use crate::{settings::LocalSettings, store as dynamodb};
 
 /// Runs the user service on this machine, with an embedded DynamoDB.
 ///
@@ -32,6 +38,8 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     ClaimEmails(claim_emails::ClaimOptions),
+    ForgetErased(forget_erased::ForgetOptions),
+    Vacuum(vacuum::VacuumOptions),
 }
 
 /// A sentence for the person at the terminal, or a line for each of several faults.
@@ -54,6 +62,14 @@ pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) ->
             options.data = options.data.or(serve.data);
             claim_emails::run(options, &tables, settings.endpoint).await
         }
+        Some(Command::ForgetErased(mut options)) => {
+            options.data = options.data.or(serve.data);
+            forget_erased::run(options, &tables, settings.endpoint).await
+        }
+        Some(Command::Vacuum(mut options)) => {
+            options.data = options.data.or(serve.data);
+            vacuum::run(options)
+        }
     }
 }
 
@@ -61,4 +77,19 @@ pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) ->
 /// reading.
 fn say(text: &str) {
     let _ = writeln!(stdout(), "{text}");
+}
+
+/// Makes `call`, and repeats it after a second if its failure may be temporary. Makes it at most
+/// ten times.
+async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
+where
+    Call: Future<Output = Result<T, dynamodb::Error>>,
+{
+    let repeats = ConstantBuilder::new()
+        .with_delay(Duration::from_secs(1))
+        .with_max_times(9);
+    call.retry(repeats)
+        .when(|error| matches!(error, dynamodb::Error::Unavailable(_)))
+        .await
+        .map_err(|error| format!("{error}; what is done stays done: run this again"))
 }

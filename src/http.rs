@@ -8,9 +8,11 @@ pub mod base_path;
 pub mod body;
 pub mod conditional;
 pub mod cors;
+mod deleted_users;
 #[cfg(feature = "docs")]
 pub mod docs;
 pub mod error;
+mod history;
 pub mod host;
 mod log_line;
 pub mod operations;
@@ -18,7 +20,7 @@ mod page;
 pub mod problem;
 pub mod request;
 pub mod router;
-pub mod users;
+mod users;
 
 use std::panic::AssertUnwindSafe;
 
@@ -75,7 +77,8 @@ impl Api {
     /// Answers a request. A failure also becomes an answer, and is logged here once.
     pub async fn handle(&self, request: Request) -> Response {
         let started = self.users.now();
-        let users = self.users.for_request(request.time_left(started));
+        let time_left = request.time_left(started);
+        let users = self.users.for_request(&request.id, time_left);
         let resource = Resource::find(&request.path);
         let mut caller = Caller::known(&request.credentials);
         let outcome = AssertUnwindSafe(self.route(&request, resource, &users, &mut caller))

@@ -32,11 +32,17 @@ use crate::{
 /// # Errors
 /// The errors of the Lambda runtime.
 pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
-    let store = UserStore::new(&sdk_config(&settings), settings.tables);
+    let config = sdk_config(&settings);
+    let store = UserStore::new(
+        &config,
+        settings.tables,
+        settings.retention,
+        SystemTime::now,
+    );
     if settings.priming {
         prime(&store).await;
     }
-    let users = UserService::new(store, SystemTime::now);
+    let users = UserService::new(store);
     let api = Api::new(users, settings.auth_mode, settings.allowed_origins);
     let function = Function::new(api, settings.base_path);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {

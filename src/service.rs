@@ -6,6 +6,7 @@
 mod access;
 mod error;
 mod idempotency;
+mod life;
 
 use std::time::{Duration, SystemTime};
 
@@ -14,17 +15,21 @@ pub use self::{
     access::{AuthMode, Caller, Credentials, Denial, Proof, Rule, Scope, Token, Verdict},
     error::Error,
     idempotency::IdempotencyKey,
+    life::Export,
 };
 use crate::{
-    store::{Compared, Consistency, Found, Limit, Page, StartKey, UserStore, WriteError},
-    user::{Change, EmailKey, Timestamp, User, UserId, UserInput},
+    store::{
+        Author, Compared, Consistency, Decision, Found, Limit, Lose, Page, StartKey, Stored,
+        UserStore, WriteError,
+    },
+    user::{Actor, Change, EmailKey, Timestamp, User, UserId, UserInput},
 };
 
 /// The operations on users.
 #[derive(Clone, Debug)]
 pub struct UserService {
     store: UserStore,
-    clock: fn() -> SystemTime,
+    request_id: String,
 }
 
 /// What a change may take from another user.
@@ -57,23 +62,26 @@ impl Precondition<'_> {
 }
 
 impl UserService {
-    /// The operations on the users in `store`. `clock` gives the current time.
-    pub fn new(store: UserStore, clock: fn() -> SystemTime) -> Self {
-        Self { store, clock }
+    /// The operations on the users in `store`.
+    pub fn new(store: UserStore) -> Self {
+        Self {
+            store,
+            request_id: String::new(),
+        }
     }
 
-    /// The same operations, for one request. The request must end within `time_left`, or within
-    /// 29 s if `time_left` is `None`.
-    pub fn for_request(&self, time_left: Option<Duration>) -> Self {
+    /// The same operations, for the request `request_id`. The request must end within `time_left`,
+    /// or within 29 s if `time_left` is `None`.
+    pub fn for_request(&self, request_id: &str, time_left: Option<Duration>) -> Self {
         Self {
             store: self.store.for_request(time_left),
-            clock: self.clock,
+            request_id: request_id.to_owned(),
         }
     }
 
     /// The current time.
     pub fn now(&self) -> SystemTime {
-        (self.clock)()
+        self.store.now()
     }
 
     /// The number of requests to DynamoDB for this request, including retries.
@@ -90,7 +98,7 @@ impl UserService {
         limit: Limit,
         start: Option<&StartKey>,
         consistency: Consistency,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<User>, Error> {
         Ok(self.store.list(limit, start, consistency).await?)
     }
 
@@ -129,12 +137,16 @@ impl UserService {
         asked: Option<UserId>,
         input: UserInput,
     ) -> Result<User, Error> {
-        let now = self.timestamp();
+        let now = self.now().into();
         let keyed = key.map(|key| KeyedCreation::new(caller, key, asked.as_ref(), &input));
         let user_id = caller.user_id_to_create(asked)?;
-        let user = User::new(&user_id, input, now, &caller.actor());
+        let actor = caller.actor();
+        let user = User::new(&user_id, input, now, &actor);
         let record = keyed.as_ref().map(|keyed| keyed.record(&user, now));
-        match (self.store.create(&user, record.as_ref()).await, keyed) {
+        let created = self
+            .store
+            .create(self.author(&actor), &user, record.as_ref());
+        match (created.await, keyed) {
             (Ok(()), _) => Ok(user),
             (Err(WriteError::Recorded(record)), Some(keyed)) => {
                 keyed.repeated(user, &record).ok_or(Error::KeyReused)
@@ -162,45 +174,32 @@ impl UserService {
             Precondition::None => Compared::Known,
             Precondition::Holds(_) => Compared::All,
         };
-        let decide = |user: Option<&User>| {
-            let user = user.ok_or(Error::NotFound)?;
-            caller.may_write(user)?;
+        let decide = |read: &Stored, now: Timestamp| {
+            let user = read.user.as_ref().ok_or(Error::NotFound)?;
+            caller.may_act_on(user)?;
             precondition.check(user)?;
-            Ok::<_, Error>(Some(change.apply(user, self.timestamp(), &actor)?))
+            let user = change.apply(user, now, &actor)?;
+            Ok::<_, Error>(Decision::Store(Box::new(user)))
         };
-        let lose = |user: &User| match taking {
+        let without_email = |user: &User, now: Timestamp| {
+            let loses = !user.has_verified_email();
+            loses.then(|| user.clone().without_email(now, &actor))
+        };
+        let lose: Option<Lose<'_>> = match taking {
             Taking::Nothing => None,
-            Taking::UnverifiedEmail if user.has_verified_email() => None,
-            Taking::UnverifiedEmail => Some(user.clone().without_email(self.timestamp(), &actor)),
+            Taking::UnverifiedEmail => Some(&without_email),
         };
-        let change = self
-            .store
-            .change_and_take_email(user_id, compared, decide, lose);
+        let author = self.author(&actor);
+        let change = self.store.change(author, user_id, compared, decide, lose);
         let changed = change.await?;
         changed.ok_or(Error::NotFound)
     }
 
-    /// Deletes a user.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Store`].
-    pub async fn delete(
-        &self,
-        caller: &Caller,
-        user_id: &UserId,
-        precondition: Precondition<'_>,
-    ) -> Result<(), Error> {
-        let decide = |user: Option<&User>| {
-            let user = user.ok_or(Error::NotFound)?;
-            caller.may_write(user)?;
-            precondition.check(user)?;
-            Ok::<_, Error>(None)
-        };
-        self.store.change(user_id, Compared::All, decide).await?;
-        Ok(())
-    }
-
-    fn timestamp(&self) -> Timestamp {
-        self.now().into()
+    /// Who writes, and for which request.
+    fn author<'a>(&'a self, actor: &'a Actor) -> Author<'a> {
+        Author {
+            actor,
+            request_id: &self.request_id,
+        }
     }
 }

@@ -6,23 +6,26 @@ mod reader;
 
 use std::env;
 
-use self::{endpoint::is_http_url, reader::Reader};
+use self::reader::Reader;
 pub use self::{
-    endpoint::{Endpoint, is_on_this_machine},
+    endpoint::{Endpoint, is_http_url, is_on_this_machine},
     reader::{Faults, Setting},
 };
 use crate::{
     http::{base_path::BasePath, cors::AllowedOrigins},
     service::AuthMode,
-    store::{Tables, TrustedRoots},
+    store::{Retention, Tables, TrustedRoots},
 };
 
 /// The configuration of the Lambda function.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `TABLE_NAME`, `IDEMPOTENCY_TABLE_NAME`, and `EMAILS_TABLE_NAME`. The last is not read if
-    /// `UNIQUE_EMAILS` is `off`.
+    /// `TABLE_NAME`, `IDEMPOTENCY_TABLE_NAME`, `DELETED_USERS_TABLE_NAME`, `HISTORY_TABLE_NAME`, and
+    /// `EMAILS_TABLE_NAME`. The last is not read if `UNIQUE_EMAILS` is `off`.
     pub tables: Tables,
+    /// `DELETED_USERS_DAYS`, 30 by default; `HISTORY_DAYS`, 400 by default, unless `HISTORY` is
+    /// `off`.
+    pub retention: Retention,
     /// `AUTH_MODE`.
     pub auth_mode: AuthMode,
     /// `ALLOWED_ORIGINS`, none by default.
@@ -58,12 +61,23 @@ impl Settings {
             KEYS,
             "It is the name of the DynamoDB table of idempotency keys",
         );
+        let deleted_users = reader.required(
+            DELETED_USERS,
+            "It is the name of the DynamoDB table of deleted users",
+        );
+        let history = reader.required(
+            HISTORY_TABLE,
+            "It is the name of the DynamoDB table of history",
+        );
         let tables = [
             (USERS, users.as_deref()),
             (EMAILS, emails.as_ref().and_then(Option::as_deref)),
             (KEYS, keys.as_deref()),
+            (DELETED_USERS, deleted_users.as_deref()),
+            (HISTORY_TABLE, history.as_deref()),
         ];
         reader.check_tables(tables);
+        let retention = reader.retention();
         let auth_mode = reader.auth_mode();
         let allowed_origins = reader.optional(ORIGINS, AllowedOrigins::parse);
         let base_path = reader.optional(BASE_PATH, BasePath::parse);
@@ -77,7 +91,10 @@ impl Settings {
                     users: users?,
                     emails: emails?,
                     idempotency_keys: keys?,
+                    deleted_users: deleted_users?,
+                    history: history?,
                 },
+                retention: retention?,
                 auth_mode: auth_mode?,
                 allowed_origins: allowed_origins?,
                 base_path: base_path?,
@@ -146,6 +163,11 @@ const RUNTIME_API: Setting = Setting::new("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9
 const USERS: Setting = Setting::new("TABLE_NAME", "UserData");
 const EMAILS: Setting = Setting::new("EMAILS_TABLE_NAME", "UserEmails");
 const KEYS: Setting = Setting::new("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys");
+const DELETED_USERS: Setting = Setting::new("DELETED_USERS_TABLE_NAME", "DeletedUsers");
+const HISTORY_TABLE: Setting = Setting::new("HISTORY_TABLE_NAME", "UserHistory");
+const DELETED_USERS_DAYS: Setting = Setting::new("DELETED_USERS_DAYS", "30");
+const HISTORY: Setting = Setting::new("HISTORY", "off");
+const HISTORY_DAYS: Setting = Setting::new("HISTORY_DAYS", "400");
 const UNIQUE_EMAILS: Setting = Setting::new("UNIQUE_EMAILS", "on");
 const AUTH_MODE: Setting = Setting::new("AUTH_MODE", "IAM");
 const ORIGINS: Setting = Setting::new("ALLOWED_ORIGINS", "https://app.example.com");
@@ -165,6 +187,25 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
         } else {
             Some(None)
         }
+    }
+
+    fn retention(&mut self) -> Option<Retention> {
+        let default = Retention::default();
+        let deleted_users = match self.get(DELETED_USERS_DAYS) {
+            Some(days) => self.parsed(DELETED_USERS_DAYS, &days, |days| parse_days(days, 0)),
+            None => Some(default.deleted_users_days),
+        };
+        let history = match self.get(HISTORY_DAYS) {
+            Some(days) => self
+                .parsed(HISTORY_DAYS, &days, |days| parse_days(days, 1))
+                .map(Some),
+            None => Some(default.history_days),
+        };
+        let keeps_history = self.on_or_off(HISTORY)?;
+        Some(Retention {
+            deleted_users_days: deleted_users?,
+            history_days: history?.filter(|_| keeps_history),
+        })
     }
 
     /// A switch that is `on` by default.
@@ -219,6 +260,17 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
     }
 }
 
+/// The maximum number of days that items are kept.
+pub const MAX_DAYS: u16 = 3650;
+
+/// A number of days, at least `least`.
+fn parse_days(text: &str, least: u16) -> Result<u16, String> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let days = text.parse().ok().filter(|_| is_number);
+    days.filter(|days| (least..=MAX_DAYS).contains(days))
+        .ok_or_else(|| format!("must be a number of days from {least} to {MAX_DAYS}, not {text:?}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +283,8 @@ mod tests {
         ("TABLE_NAME", "UserData"),
         ("EMAILS_TABLE_NAME", "UserEmails"),
         ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+        ("DELETED_USERS_TABLE_NAME", "DeletedUsers"),
+        ("HISTORY_TABLE_NAME", "UserHistory"),
         ("AUTH_MODE", "IAM"),
         ("AWS_REGION", "us-east-1"),
     ];

@@ -1,9 +1,10 @@
 //! Access to the tables. All calls to DynamoDB are in this module.
 //!
 //! Every write has three steps: read, decide, commit. A pure function makes the new user from the
-//! user that was read. One transaction writes the new user, the claim on its address, and the
-//! idempotency record. Its condition is that the stored user has not changed. If the user has
-//! changed, the store reads and decides again after a pause, until the deadline of the request.
+//! user that was read. One transaction writes the new user, the claim on its address, the record in
+//! its history, and the idempotency record or the deleted user. Its condition is that the stored
+//! user has not changed. If the user has changed, the store reads and decides again after a pause,
+//! until the deadline of the request.
 //!
 //! Each transaction has a client request token. If the response is lost, the store sends the same
 //! transaction again. DynamoDB executes requests with the same token only once
@@ -15,8 +16,12 @@ mod call;
 mod claim_emails;
 mod claims;
 mod commit;
+mod deleted;
 mod error;
 mod expression;
+#[cfg(feature = "local")]
+mod forget_erased;
+mod history;
 mod http_client;
 mod idempotency;
 mod page;
@@ -32,7 +37,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aws_config::{
@@ -46,17 +51,23 @@ use serde_dynamo::Item;
 use tokio::time::Instant;
 
 use self::call::{Attempts, failure, in_time};
-#[cfg(feature = "local")]
-pub use self::claim_emails::{Claim, Claimed};
 pub use self::{
     action::Compared,
     claims::Found,
+    deleted::Stored,
     error::{Error, WriteError},
-    http_client::{TrustedRoots, http_client},
+    history::{Author, HistoryRecord},
+    http_client::{HyperClient, TrustedRoots, http_client, hyper_client},
     idempotency::{IdempotencyRecord, LIFETIME},
-    page::{Limit, Page, StartKey},
+    page::{Keyed, Limit, Page, StartKey},
+    write::{Decision, Lose},
 };
-use crate::user::{User, UserId};
+#[cfg(feature = "local")]
+pub use self::{
+    claim_emails::{Claim, Claimed},
+    forget_erased::RecordKey,
+};
+use crate::user::{Timestamp, User, UserId};
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -83,6 +94,30 @@ pub struct Tables {
     pub emails: Option<String>,
     /// Idempotency records, by `idempotencyKey`.
     pub idempotency_keys: String,
+    /// Deleted users, by `userId`.
+    pub deleted_users: String,
+    /// The history of users, by `userId` and `id`.
+    pub history: String,
+}
+
+/// How long the store keeps what it writes about users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The number of days for a deleted user. With 0, a deletion keeps nothing.
+    pub deleted_users_days: u16,
+    /// The number of days for a record of the history. `None` if there is no history. Even then,
+    /// erasures are recorded.
+    pub history_days: Option<u16>,
+}
+
+/// 30 days for a deleted user, and 400 for a record.
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            deleted_users_days: 30,
+            history_days: Some(400),
+        }
+    }
 }
 
 /// The read consistency of DynamoDB.
@@ -106,17 +141,24 @@ impl Consistency {
 pub struct UserStore {
     client: Client,
     tables: Arc<Tables>,
+    retention: Retention,
+    clock: fn() -> SystemTime,
     calls: Arc<AtomicU32>,
     deadline: Option<Instant>,
 }
 
 impl UserStore {
     /// The `tables` in the DynamoDB of `config`. Uses the HTTP client of `config` (see
-    /// [`http_client`]).
+    /// [`http_client`]). `clock` gives the current time.
     ///
     /// Sets the timeouts (attempt 1 s, operation 4 s) and the standard retries with backoffs up to
     /// half a second. If DynamoDB does not respond, a call fails after 4 s.
-    pub fn new(config: &SdkConfig, tables: Tables) -> Self {
+    pub fn new(
+        config: &SdkConfig,
+        tables: Tables,
+        retention: Retention,
+        clock: fn() -> SystemTime,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(OPERATION_TIMEOUT)
@@ -134,6 +176,8 @@ impl UserStore {
         Self {
             client: Client::from_conf(config),
             tables: Arc::new(tables),
+            retention,
+            clock,
             calls: Arc::default(),
             deadline: None,
         }
@@ -148,6 +192,15 @@ impl UserStore {
             deadline: Some(Instant::now() + time),
             ..self.clone()
         }
+    }
+
+    /// The current time.
+    pub fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        self.now().into()
     }
 
     /// The number of requests that this store has sent to DynamoDB, including retries.
@@ -203,25 +256,25 @@ impl UserStore {
         limit: Limit,
         start: Option<&StartKey>,
         consistency: Consistency,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<User>, Error> {
         let start = start.map(|key| HashMap::from([("userId".to_owned(), string(key))]));
         let call = self
             .client
             .scan()
             .table_name(&self.tables.users)
-            // The scan reads one extra user. If it finds one, this page is not the last page.
-            .limit(i32::from(limit.get()) + 1)
+            .limit(limit.and_one_more())
             .set_exclusive_start_key(start)
             .consistent_read(consistency.is_strong())
             .customize()
             .interceptor(self.attempts())
             .send();
         let output = in_time(self.deadline, call).await.map_err(failure)?;
-        let items: Vec<User> = output.items.into_iter().flatten().map(user).collect();
-        let next = output
-            .last_evaluated_key
-            .and_then(|_| Some(items.last()?.user_id().to_owned()));
-        Ok(Page { items, next }.cut_to(limit.get().into()))
+        let last = output.last_evaluated_key.as_ref();
+        let page = Page {
+            items: output.items.into_iter().flatten().map(user).collect(),
+            next: last.and_then(|key| text(key, "userId")),
+        };
+        Ok(page.cut_to(limit.get()))
     }
 
     fn get_item(&self, user_id: &UserId) -> GetItemFluentBuilder {

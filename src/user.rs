@@ -1,12 +1,16 @@
 //! A user: its fields, their rules, and the changes that a write makes. Nothing here does I/O.
 //!
 //! A [`User`] is a stored item. Other clients can write items, too, so its values can break the
-//! rules. A client of this service writes a [`UserInput`], a [`Replacement`] or a [`UserPatch`].
-//! Their values keep the rules.
+//! rules. A client of this service writes a [`UserInput`], a [`Replacement`], a [`UserPatch`] or a
+//! [`Restoration`]. Their values keep the rules.
+//!
+//! A [`DeletedUser`] is a user with what is known of its deletion. An [`Event`] is what a write did.
 
 mod actor;
 mod change;
+mod deleted;
 mod email;
+mod event;
 mod field_error;
 mod fields;
 mod id;
@@ -15,10 +19,12 @@ pub mod json;
 mod number;
 mod patch;
 mod replacement;
+mod restoration;
 mod state;
 mod timestamp;
 mod version;
 mod visible;
+mod write_id;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,16 +33,20 @@ use serde_dynamo::AttributeValue;
 pub use self::{
     actor::Actor,
     change::Change,
+    deleted::DeletedUser,
     email::EmailKey,
+    event::{Event, EventType},
     field_error::{FieldError, FieldErrors, MAX_FIELD_ERRORS, Place},
     fields::{Access, FIELDS, Field, Presence, Source, View},
     id::{MAX_KEY_BYTES, UserId},
     input::UserInput,
     patch::UserPatch,
     replacement::Replacement,
+    restoration::Restoration,
     state::State,
     timestamp::Timestamp,
     version::Version,
+    write_id::WriteId,
 };
 use self::{
     fields::{
@@ -206,11 +216,17 @@ impl User {
         self.fields.0.get(EMAIL_VERIFIED) == Some(&AttributeValue::Bool(true))
     }
 
-    fn version(&self) -> Option<Version> {
+    /// The version. `None` for a legacy user: the service has not written it yet.
+    pub fn version(&self) -> Option<Version> {
         match self.fields.0.get(VERSION) {
             Some(AttributeValue::N(number)) => Version::parse(number),
             Some(_) | None => None,
         }
+    }
+
+    /// When the user was created. `None` for a legacy user.
+    pub fn created_at(&self) -> Option<&str> {
+        self.fields.text(CREATED_AT)
     }
 
     /// The service's own state. `None` for a legacy user: the service has not written it yet.
@@ -223,6 +239,18 @@ impl User {
         self.state.as_ref()?.email_key()
     }
 
+    /// The id of the last write of the service. `None` for a legacy user.
+    pub fn last_write(&self) -> Option<WriteId> {
+        self.state.as_ref()?.last_write()
+    }
+
+    /// The attributes of the item: all [`User::attributes`], and the service's own state.
+    pub fn item(&self) -> impl Iterator<Item = (&str, AttributeValue)> {
+        let shown = self.attributes().map(|(name, value)| (name, value.clone()));
+        let state = self.state.as_ref();
+        shown.chain(state.map(|state| (State::NAME, state.to_attribute())))
+    }
+
     /// The same user after `actor` wrote `fields`. `None` removes a field.
     ///
     /// Nobody has verified a new address, so `emailVerified` does not stay with it. It has to be
@@ -233,7 +261,6 @@ impl User {
         now: Timestamp,
         actor: &Actor,
     ) -> Self {
-        let version = Version::after(self.version());
         let (address, is_verified) = (self.email_key(), fields.contains_key(EMAIL_VERIFIED));
         for (name, value) in fields {
             self.set(name, value);
@@ -242,10 +269,16 @@ impl User {
             self.set(EMAIL_VERIFIED, None);
         }
         self.set(UPDATED_BY, Some(actor.to_attribute()));
-        self.extra.remove(VERSION);
         self.extra.remove(UPDATED_AT);
-        self.fields.set_version(version);
         self.fields.set_text(UPDATED_AT, &now);
+        self.at_next_version()
+    }
+
+    /// The same user, with one more write counted.
+    fn at_next_version(mut self) -> Self {
+        let version = Version::after(self.version());
+        self.extra.remove(VERSION);
+        self.fields.set_version(version);
         self
     }
 
@@ -263,18 +296,18 @@ impl User {
         };
     }
 
-    /// The same user with a new revision. Its state records the claim on `email_key`, or no claim.
+    /// The same user after this `write`. Its state records the claim on `email_key`, or no claim.
     ///
     /// If another client wrote the attribute `_userService`, the user stays unchanged. Such
     /// a user has no state.
     #[must_use]
-    pub fn revised(self, email_key: Option<&EmailKey>) -> Self {
+    pub fn revised(self, write: WriteId, email_key: Option<&EmailKey>) -> Self {
         if self.extra.contains_key(State::NAME) {
             return self;
         }
         let state = match self.state {
-            Some(state) => state.revised(),
-            None => State::new(),
+            Some(state) => state.revised(write),
+            None => State::new(write),
         };
         Self {
             state: Some(state.holding(email_key)),

@@ -49,6 +49,9 @@ PSEUDO = {
 POOL = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_abc"
 RANGES = "203.0.113.0/24,198.51.100.7/32"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
+BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/users"
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:users"
+STREAM = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/UserHistory/stream/2026-01-01T00:00:00.000"
 # The smallest choice of parameters for each mode.
 MODES = {
     "IAM": {},
@@ -58,14 +61,44 @@ MODES = {
 NO_VALUE = object()
 
 READS, WRITES = {"get", "head"}, {"post", "put", "patch", "delete", "x-amazon-apigateway-any-method"}
-OPERATIONS = {
-    "/users": READS | WRITES | {"options"},
-    "/users/{userId}": READS | WRITES - {"post"} | {"options"},
+ELSE = {"options", "x-amazon-apigateway-any-method"}
+# Those of the users themselves: the reads are open to a list in NONE.
+USERS = {
+    "/users": READS | WRITES | ELSE,
+    "/users/{userId}": READS | WRITES - {"post"} | ELSE,
 }
+# For services, admins and users: in NONE, callers have to sign.
+LIFE = {
+    "/deleted-users": READS | ELSE,
+    "/deleted-users/{userId}": READS | {"delete"} | ELSE,
+    "/deleted-users/{userId}/restore": {"post"} | ELSE,
+    "/users/{userId}/export": READS | ELSE,
+    "/users/{userId}/history": READS | ELSE,
+}
+OPERATIONS = USERS | LIFE
 PAGE = {"/docs", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/initializer.js"}
 PAGE |= {"/openapi.json"}
 # Open to anyone, for there is nothing behind them: no route, or the page of the contract.
 OPEN = {"/", "/{proxy+}", "/users/{userId}/{proxy+}"} | PAGE
+OPEN |= {path for path in read_yaml("openapi.yaml")["paths"] if path.endswith("}/{proxy+}")}
+
+# The tables that outlive the stack, by their word in ExistingTables.
+LASTING = {
+    "users": "UserTable",
+    "emails": "UserEmailsTable",
+    "deleted": "DeletedUsersTable",
+    "history": "UserHistoryTable",
+}
+# The calls that are no actions of a transaction.
+READING = {"BatchGetItem", "GetItem", "Query", "Scan"}
+# Those of the function, by their permissions.
+TABLES = {
+    "TableName": ["BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem"],
+    "EmailsTableName": ["DeleteItem", "GetItem", "PutItem"],
+    "UserIdempotencyKeysTable": ["PutItem"],
+    "DeletedUsersTableName": ["BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Scan"],
+    "HistoryTableName": ["PutItem", "Query"],
+}
 
 
 # A query of CloudWatch Metrics Insights, whose conditions know `=`, `!=` and AND, and no OR:
@@ -181,6 +214,12 @@ class Stack:
             case "Fn::Join":
                 separator, parts = argument
                 return separator.join(map(str, self.resolve(parts)))
+            case "Fn::Select":
+                index, items = self.resolve(argument)
+                return items[index]
+            case "Fn::Contains":
+                items, item = self.resolve(argument)
+                return item in items
             case "Fn::Split":
                 separator, text = self.resolve(argument)
                 return text.split(separator)
@@ -336,7 +375,7 @@ def expected_authorization(mode, path, method):
         return "NONE"
     if mode == "COGNITO":
         return ("users/read",) if method in READS else ("users/write",)
-    return "NONE" if mode == "NONE" and method in READS else "AWS_IAM"
+    return "NONE" if mode == "NONE" and method in READS and path in USERS else "AWS_IAM"
 
 
 def check_authorization(test, stack, mode):
@@ -361,7 +400,8 @@ class Authorization(unittest.TestCase):
             for path, methods in OPERATIONS.items():
                 # In NONE, reads are open by x-amazon-apigateway-auth, whatever security says; that
                 # it is there is a test of the document alone.
-                for method in methods - {"options"} - (READS if mode == "NONE" else set()):
+                is_open = mode == "NONE" and path in USERS
+                for method in methods - {"options"} - (READS if is_open else set()):
                     with self.subTest(f"{mode}: {method} {path}"):
 
                         def lose(document):
@@ -432,6 +472,7 @@ class Authorization(unittest.TestCase):
                         continue
                     if authorization == "NONE":
                         self.assertIn(method, READS)
+                        self.assertIn(path, USERS)
                         self.assertEqual(parameters["AuthMode"], "NONE")
                         self.assertEqual(parameters["AllowedSourceRanges"], RANGES)
 
@@ -448,7 +489,11 @@ class Authorization(unittest.TestCase):
             | {
                 "Sid": "Reads",
                 "Resource": ["execute-api:/*/GET/*", "execute-api:/*/HEAD/*"],
-                "Condition": {"IpAddress": {"aws:SourceIp": RANGES.split(",")}},
+                # A signed request needs a permission of its signer for what asks for a signature.
+                "Condition": {
+                    "IpAddress": {"aws:SourceIp": RANGES.split(",")},
+                    "Null": {"aws:PrincipalArn": "true"},
+                },
             },
         )
         self.assertEqual(
@@ -466,8 +511,10 @@ class Authorization(unittest.TestCase):
         # (what is asked for, signed, from where) and the answer; None is the service's own.
         methods = {"GET": "read", "HEAD": "read", "POST": "write", "DELETE": "write"}
         requests = {
-            "read": ["/users", "/users/{userId}"],
-            "write": ["/users", "/users/{userId}"],
+            "read": list(USERS),
+            "write": list(USERS),
+            "read life": list(LIFE),
+            "write life": list(LIFE),
             "read elsewhere": ["/", "/{proxy+}", "/users/{userId}/{proxy+}", "/docs"],
             "write elsewhere": ["/", "/{proxy+}", "/users/{userId}/{proxy+}", "/docs"],
         }
@@ -493,6 +540,8 @@ class Authorization(unittest.TestCase):
         names = {
             "read": "`GET`, `HEAD` on a path of users",
             "write": "other method, except `OPTIONS`, on a path of users",
+            "read life": "`GET`, `HEAD` on a path of deleted users, history or export",
+            "write life": "other method, except `OPTIONS`, on such a path",
             "read elsewhere": "`GET`, `HEAD` on another path",
             "write elsewhere": "other method on another path",
         }
@@ -542,7 +591,8 @@ class Integration(unittest.TestCase):
                         self.assertEqual(integration, expected)
 
     def test_the_alias_may_be_called_by_the_stage_that_serves_and_for_what_it_serves(self):
-        for docs, paths in [("hidden", ["users*"]), ("public", ["docs*", "openapi.json", "users*"])]:
+        served = ["deleted-users*", "users*"]
+        for docs, paths in [("hidden", served), ("public", sorted([*served, "docs*", "openapi.json"]))]:
             stack = Stack(StageName="blue", DocsPage=docs)
             sources = []
             for permission in stack.of_type("AWS::Lambda::Permission").values():
@@ -558,6 +608,9 @@ class Integration(unittest.TestCase):
                 )
             api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{{UserRequestApi}}/blue/*/"
             self.assertEqual(sorted(sources), [api + path for path in paths])
+            # A path of an operation without permission would be 500.
+            for path in OPERATIONS:
+                self.assertTrue(any(fnmatch.fnmatchcase(path, f"/{it}") for it in paths), path)
             self.assertEqual(stack.of_type("AWS::Lambda::Url"), {})
 
     def test_the_gateway_lets_pages_read_its_answers_where_any_page_may_call(self):
@@ -591,7 +644,11 @@ class Integration(unittest.TestCase):
         def description(**parameters):
             stack = Stack(**parameters)
             (version,) = stack.of_type("AWS::Lambda::Version").values()
-            return version["Properties"]["Description"]
+            # Another path is another role, with another id: it takes a replacement.
+            path = stack.properties("UserFunctionRole")["Path"]
+            described = version["Properties"]["Description"]
+            self.assertIn("{UserFunctionRole.RoleId}", described)
+            return described.replace("{UserFunctionRole.RoleId}", f"AROA of {path}")
 
         own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
         changes = [
@@ -602,6 +659,11 @@ class Integration(unittest.TestCase):
             {"TableName": "Others"},
             {"UniqueEmails": "off"},
             {"EmailsTableName": "OtherEmails"},
+            {"DeletedUsersTableName": "OtherDeleted"},
+            {"HistoryTableName": "OtherHistory"},
+            {"DeletedUsersDays": 0},
+            {"History": "off"},
+            {"HistoryDays": 1},
             {"AllowedOrigins": "*"},
             {**own, "BasePath": "v1"},
         ]
@@ -611,9 +673,33 @@ class Integration(unittest.TestCase):
         # Another Architecture is another build.
         longest = {**MODES["COGNITO"], "MemorySize": 10240, "Timeout": 29}
         origins = ",".join(["https://a.example"] * 4)[:79] + "x"
-        longest |= {"TableName": "t" * 60, "EmailsTableName": "e" * 60, "UniqueEmails": "off"}
+        longest |= {"DeletedUsersDays": 3650, "HistoryDays": 3650, "UniqueEmails": "off", "History": "off"}
         longest |= {"AllowedOrigins": origins}
-        self.assertLessEqual(len(description(**longest, **own, BasePath="b" * 30)), 256)
+        described = description(**longest, **own, BasePath="b" * 30)
+        # A RoleId has 21 characters today, and 128 at most.
+        path = Stack(**longest, **own).properties("UserFunctionRole")["Path"]
+        self.assertLessEqual(len(described.replace(f"AROA of {path}", "A" * 64)), 256)
+
+    def test_the_path_of_the_role_is_one_of_iam_whatever_the_tables_are_called(self):
+        """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html"""
+        names = {name: "aZ_.-" * 12 for name in TABLES if name in TEMPLATE["Parameters"]}
+        self.assertEqual(len(names), 4)
+        path = Stack(**names).properties("UserFunctionRole")["Path"]
+        self.assertRegex(path, r"^/[!-~]+/$")
+        self.assertLessEqual(len(path), 512)
+
+    def test_the_function_gets_every_variable_that_it_reads(self):
+        settings = (ROOT / "src/settings.rs").read_text()
+        read = set(re.findall(r'Setting::new\("([A-Z_]+)"', settings.split("#[cfg(test)]")[0]))
+        # Lambda sets these. The others have a default that suits a stack.
+        read -= {"AWS_LAMBDA_RUNTIME_API", "AWS_REGION"} | {"PRIMING", "TRUSTED_ROOTS"}
+        chosen = {"DeletedUsersDays": 7, "History": "off", "HistoryDays": 500}
+        chosen |= {"DeletedUsersTableName": "Gone", "HistoryTableName": "Before"}
+        variables = Stack(**chosen).properties("UserFunction")["Environment"]["Variables"]
+        self.assertEqual(variables.keys(), read)
+        for name, value in chosen.items():
+            variable = re.sub("(?<!^)(?=[A-Z])", "_", name).upper()
+            self.assertEqual(variables[variable], value)
 
     def test_a_base_path_is_not_users(self):
         own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
@@ -646,10 +732,14 @@ class Integration(unittest.TestCase):
 class Permissions(unittest.TestCase):
     def test_the_function_may_do_what_it_does_and_nothing_else(self):
         table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
-        for parameters, name in [
-            ({}, "UserData"),
-            ({"TableName": "Users"}, "Users"),
-            ({"ExistingTables": "users", "TableName": "Others"}, "Others"),
+        others = {"TableName": "A12", "EmailsTableName": "B12", "DeletedUsersTableName": "C12"}
+        others |= {"HistoryTableName": "D12"}
+        for parameters in [
+            {},
+            {"TableName": "Users"},
+            {"ExistingTables": "users", "TableName": "Others"},
+            {**others, "ExistingTables": "all", "History": "off", "UniqueEmails": "off"},
+            {"EventTarget": BUS},
         ]:
             stack = Stack(**parameters)
             self.assertEqual(stack.properties("UserFunction")["Role"], "{UserFunctionRole.Arn}")
@@ -660,28 +750,28 @@ class Permissions(unittest.TestCase):
                 for policy in role["Policies"]
                 for statement in policy["PolicyDocument"]["Statement"]
             ]
-            calls = ["DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem"]
-            claims = statements.pop(1)
-            self.assertEqual(claims["Action"], [f"dynamodb:{call}" for call in calls[:3]])
-            self.assertEqual(claims["Resource"], table + "UserEmails")
-            keys = statements.pop(1)
-            self.assertEqual(keys["Action"], "dynamodb:PutItem")
-            self.assertEqual(keys["Resource"], "{UserIdempotencyKeysTable.Arn}")
+            for statement in statements:
+                self.assertEqual(statement.pop("Effect"), "Allow")
+            of_tables = {}
+            for statement in statements[: len(TABLES)]:
+                actions = statement["Action"]
+                actions = [actions] if isinstance(actions, str) else actions
+                of_tables[statement["Resource"]] = actions
+            expected = {
+                table + stack.parameters[name] if name in stack.parameters else f"{{{name}.Arn}}": [
+                    f"dynamodb:{call}" for call in calls
+                ]
+                for name, calls in TABLES.items()
+            }
+            self.assertEqual(of_tables, expected)
             self.assertEqual(
-                statements,
+                statements[len(TABLES) :],
                 [
                     {
-                        "Effect": "Allow",
-                        "Action": [f"dynamodb:{call}" for call in calls],
-                        "Resource": table + name,
-                    },
-                    {
-                        "Effect": "Allow",
                         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
                         "Resource": "{UserFunctionLogs.Arn}",
                     },
                     {
-                        "Effect": "Allow",
                         "Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"],
                         "Resource": "*",
                     },
@@ -689,23 +779,42 @@ class Permissions(unittest.TestCase):
             )
 
     def test_the_function_is_allowed_the_calls_that_the_code_makes(self):
-        code = calling_code()
-        calls = {"delete_item", "get_item", "put_item", "query", "scan", "update_item"}
-        calls |= {"transact_write_items", "transact_get_items", "batch_get_item", "batch_write_item"}
-        made = {call.replace("_", "") for call in calls if f".{call}()" in code}
-        # A transaction is allowed by its actions, and `claim-emails` is run by its operator.
-        made -= {"batchgetitem", "transactwriteitems"}
-        write = (ROOT / "src/store/action.rs").read_text()
-        actions = {"Delete", "Put", "Update"}
-        made |= {f"{action}Item".lower() for action in actions if f"{action}::builder()" in write}
-        role = Stack().properties("UserFunctionRole")
-        allowed = role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"]
-        self.assertEqual({action.split(":")[1].lower() for action in allowed}, made)
+        """Of each table, by its name in the code."""
+        names = {
+            "TableName": "users",
+            "EmailsTableName": "emails",
+            "UserIdempotencyKeysTable": "idempotency_keys",
+            "DeletedUsersTableName": "deleted_users",
+            "HistoryTableName": "history",
+        }
+        made = {table: set() for table in TABLES}
+        # An action of a transaction is allowed by its own name, which DynamoDB has in common with the call.
+        for function in re.split(r"\n(?=fn )", (ROOT / "src/store/action.rs").read_text()):
+            built = re.search(r"^    (ConditionCheck|Delete|Put|Update)::builder\(\)", function, re.MULTILINE)
+            for table, name in names.items():
+                if built and f"tables.{name}" in function:
+                    made[table].add(f"{built[1]}Item")
+        # `claim-emails`, `forget-erased` and the check of the tables are run by an operator.
+        of_operator = {"claim_emails.rs", "forget_erased.rs", "tables.rs"}
+        files = [ROOT / "src/store.rs", *(ROOT / "src/store").glob("*.rs")]
+        code = "".join(file.read_text() for file in files if file.name not in of_operator)
+        calls = ["BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan"]
+        calls += ["TransactGetItems", "UpdateItem"]
+        for function in re.split(r"\n    (?:[a-z()]+ )*fn |\n}", code):
+            for call in calls:
+                if f".{re.sub('(?<!^)(?=[A-Z])', '_', call).lower()}()" in function:
+                    tables = re.findall(r"self\.tables\.(\w+)", function)
+                    tables += ["emails"] if ".table_name(emails)" in function else []
+                    self.assertTrue(tables, function)
+                    for table, name in names.items():
+                        made[table] |= {call} if name in tables else set()
+        self.assertEqual({table: sorted(calls) for table, calls in made.items()}, TABLES)
 
     def test_the_other_roles_are_those_of_codedeploy_and_of_the_gateways_logs(self):
         managed = {}
         for name, role in Stack().of_type("AWS::IAM::Role").items():
             if name != "UserFunctionRole":
+                # That of the pipe is in Events.
                 self.assertNotIn("Policies", role["Properties"], name)
                 managed[name] = role["Properties"]["ManagedPolicyArns"]
         service = "arn:aws:iam::aws:policy/service-role/"
@@ -835,25 +944,60 @@ class Operation(unittest.TestCase):
         self.assertIs(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], True)
         self.assertEqual(table["KeySchema"], [{"AttributeName": "userId", "KeyType": "HASH"}])
 
-    def test_so_does_the_table_of_claims_unless_emails_are_shared(self):
-        table, claims = (Stack().resources[name] for name in ["UserTable", "UserEmailsTable"])
-        self.assertEqual(claims["DeletionPolicy"], "Retain")
-        key = {"AttributeDefinitions", "KeySchema", "TableName"}
-        for name in table["Properties"].keys() - key:
-            self.assertEqual(claims["Properties"][name], table["Properties"][name], name)
-        self.assertEqual(
-            claims["Properties"]["KeySchema"], [{"AttributeName": "email", "KeyType": "HASH"}]
-        )
-        for parameters in [{"UniqueEmails": "off"}, {"ExistingTables": "emails"}]:
-            stack = Stack(**parameters)
-            tables = list(stack.of_type("AWS::DynamoDB::Table"))
-            self.assertEqual(tables, ["UserTable", "UserIdempotencyKeysTable"])
+    def test_so_do_the_other_tables_of_users(self):
+        stack = Stack()
+        table = stack.resources["UserTable"]
+        keys = {
+            "UserEmailsTable": ("UserEmails", {"email": "HASH"}),
+            "DeletedUsersTable": ("DeletedUsers", {"userId": "HASH"}),
+            "UserHistoryTable": ("UserHistory", {"userId": "HASH", "id": "RANGE"}),
+        }
+        self.assertEqual({"UserTable", *keys}, set(LASTING.values()))
+        for name, (table_name, key) in keys.items():
+            other = stack.resources[name]
+            for policy in ["DeletionPolicy", "UpdateReplacePolicy"]:
+                self.assertEqual(other[policy], table[policy], name)
+            properties = dict(other["Properties"])
+            self.assertEqual(properties.pop("TableName"), table_name)
+            schema = [{"AttributeName": part, "KeyType": kind} for part, kind in key.items()]
+            self.assertEqual(properties.pop("KeySchema"), schema)
+            definitions = [{"AttributeName": part, "AttributeType": "S"} for part in key]
+            self.assertEqual(properties.pop("AttributeDefinitions"), definitions)
+            if name != "UserEmailsTable":
+                expiry = properties.pop("TimeToLiveSpecification")
+                self.assertEqual(expiry, {"AttributeName": "expiresAt", "Enabled": True})
+            own = {"AttributeDefinitions", "KeySchema", "TableName"}
+            self.assertEqual(properties.keys(), table["Properties"].keys() - own, name)
+            for property_name, value in properties.items():
+                self.assertEqual(value, table["Properties"][property_name], name)
+
+    def test_there_is_no_table_of_claims_where_emails_are_shared(self):
         stack = Stack(UniqueEmails="off")
+        self.assertNotIn("UserEmailsTable", stack.resources)
         # The version before, which claims, is at work until the new one has taken over.
         role = stack.properties("UserFunctionRole")
         self.assertEqual(role, Stack().properties("UserFunctionRole"))
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["UNIQUE_EMAILS"], "off")
+
+    def test_a_history_that_is_off_keeps_its_table_for_the_erasures(self):
+        stack = Stack(History="off", DeletedUsersDays=0)
+        for table in LASTING.values():
+            self.assertIn(table, stack.resources)
+
+    def test_the_days_of_deleted_users_and_history_are_those_that_the_service_takes(self):
+        most = int(re.search(r"MAX_DAYS: u16 = (\d+)", (ROOT / "src/settings.rs").read_text())[1])
+        for name, days in [
+            ("DeletedUsersDays", [0, 30, most]),
+            ("HistoryDays", [1, 400, most]),
+        ]:
+            least, default, most = days
+            self.assertEqual(TEMPLATE["Parameters"][name]["Default"], default)
+            for value in [least, most]:
+                Stack(**{name: value})
+            for value in [least - 1, most + 1]:
+                with self.assertRaises(Refused):
+                    Stack(**{name: value})
 
     def test_idempotency_keys_are_forgotten_in_time_and_go_with_the_stack(self):
         stack = Stack()
@@ -875,10 +1019,25 @@ class Operation(unittest.TestCase):
 
     def test_a_table_that_is_there_is_used_as_it_is(self):
         stack = Stack(ExistingTables="users", TableName="Tutorial")
-        tables = list(stack.of_type("AWS::DynamoDB::Table"))
-        self.assertEqual(tables, ["UserEmailsTable", "UserIdempotencyKeysTable"])
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["TABLE_NAME"], "Tutorial")
+        # The tutorial's table takes nothing but the one parameter: all else is made, as without it.
+        whole, taken = Stack().resources, Stack(ExistingTables="users").resources
+        self.assertEqual({**taken, "UserTable": whole["UserTable"]}.keys(), whole.keys())
+        self.assertEqual(taken["UserFunction"], whole["UserFunction"])
+
+    def test_each_choice_of_tables_that_are_there_makes_the_others(self):
+        choices = {"none": set(), "all": set(LASTING)}
+        for count in range(1, len(LASTING)):
+            choices |= {",".join(it): set(it) for it in itertools.combinations(LASTING, count)}
+        self.assertEqual(len(choices), 16)
+        for existing, words in choices.items():
+            stack = Stack(ExistingTables=existing)
+            made = {LASTING[word] for word in LASTING.keys() - words} | {"UserIdempotencyKeysTable"}
+            self.assertEqual(set(stack.of_type("AWS::DynamoDB::Table")), made, existing)
+        for existing in ["", "user", "Users", "emails,users", "users,users", "users, emails", "none,users"]:
+            with self.subTest(existing), self.assertRaises(Refused):
+                Stack(ExistingTables=existing)
 
     def test_one_parameter_is_the_way_out_after_a_first_deployment_that_failed(self):
         """It leaves the retained tables behind, and the next one would make them again."""
@@ -905,9 +1064,14 @@ class Operation(unittest.TestCase):
     def test_every_alarm_tells_the_topic_and_stands_without_one(self):
         names = {"FunctionErrorsAlarm", "LatencyAlarm", "ServerErrorsAlarm"}
         names |= {"FunctionThrottlesAlarm", "TableErrorsAlarm", "TableThrottlesAlarm"}
+        names |= {"HistoryErrorsAlarm"}
+        events = {"EventTarget": BUS}
         for parameters, actions in [({"AlarmTopicArn": TOPIC}, [TOPIC]), ({}, [])]:
             alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm")
             self.assertEqual(set(alarms), names | {"RefusalsAlarm"} if actions else names)
+            more = Stack(**parameters, **events).of_type("AWS::CloudWatch::Alarm")
+            self.assertEqual(more.keys() - alarms.keys(), {"UnsentEventsAlarm"})
+            alarms = more
             for name, alarm in alarms.items():
                 alarm = alarm["Properties"]
                 self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (actions, actions), name)
@@ -932,15 +1096,21 @@ class Operation(unittest.TestCase):
             self.assertIsNone(METRICS_INSIGHTS.fullmatch(query), query)
 
     def test_the_alarms_of_the_tables_sum_the_metrics_of_each_table(self):
+        # Each call that is no action of a transaction, and the transaction.
         tables = {
-            "Users": {"GetItem", "Scan", "TransactWriteItems"},
-            "Emails": {"GetItem", "TransactWriteItems"},
-            "{UserIdempotencyKeysTable}": {"TransactWriteItems"},
+            name: {it for it in calls if it in READING} | {"TransactWriteItems"}
+            for name, calls in TABLES.items()
         }
-        stack = Stack(TableName="Users", EmailsTableName="Emails")
+        names = {"TableName": "Users", "EmailsTableName": "Emails", "DeletedUsersTableName": "Gone"}
+        names |= {"HistoryTableName": "Before"}
+        stack = Stack(**names)
+        names["UserIdempotencyKeysTable"] = "{UserIdempotencyKeysTable}"
+        tables = {names[name]: operations for name, operations in tables.items()}
 
         def metrics(alarm):
             expression, *metrics = stack.properties(alarm)["Metrics"]
+            # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+            self.assertLessEqual(len(metrics), 10)
             self.assertEqual(expression["Expression"], "SUM(FILL(METRICS(), 0))")
             # One series is what the alarm is about: https://docs.aws.amazon.com/AmazonCloudWatch/
             # latest/APIReference/API_MetricDataQuery.html
@@ -964,7 +1134,7 @@ class Operation(unittest.TestCase):
             for name in ["ReadThrottleEvents", "WriteThrottleEvents"]
         ]
         self.assertCountEqual(throttles, expected)
-        errors = list(metrics("TableErrorsAlarm"))
+        errors = [*metrics("TableErrorsAlarm"), *metrics("HistoryErrorsAlarm")]
         expected = [
             ("SystemErrors", {"TableName": table, "Operation": operation})
             for table, operations in tables.items()
@@ -977,9 +1147,10 @@ class Operation(unittest.TestCase):
         operations = {"GetItem", "Query", "Scan", "TransactGetItems", "TransactWriteItems"}
         operations |= {"DeleteItem", "UpdateItem", "PutItem", "BatchGetItem", "BatchWriteItem"}
         made = {it for it in operations if f".{re.sub('(?<!^)(?=[A-Z])', '_', it).lower()}()" in code}
-        # `claim-emails` and the local machine make these, and not the function.
-        made -= {"BatchGetItem", "PutItem"}
-        watched = json.dumps(Stack().properties("TableErrorsAlarm"))
+        # The local machine makes this, and not the function.
+        made -= {"PutItem"}
+        alarms = ["TableErrorsAlarm", "HistoryErrorsAlarm"]
+        watched = json.dumps([Stack().properties(alarm) for alarm in alarms])
         for operation in operations:
             self.assertEqual(f'"{operation}"' in watched, operation in made, operation)
 
@@ -1055,11 +1226,208 @@ class Operation(unittest.TestCase):
             options = stages[name]["deploy"]["parameters"]
             overrides = dict(override.split("=", 1) for override in options["parameter_overrides"])
             stack = Stack(**{name: int(value) if value.isdigit() else value for name, value in overrides.items()})
-            names = {stack.parameters[name] for name in ["StageName", "TableName", "EmailsTableName"]}
+            names = [name for name in TABLES if name in stack.parameters]
+            self.assertEqual(len(names), 4)
+            names = {stack.parameters[name] for name in ["StageName", *names]}
             stacks[options["stack_name"]] = names
         self.assertEqual(len(stacks), 3)
-        self.assertEqual(len(set.union(*stacks.values())), 9)
+        self.assertEqual(len(set.union(*stacks.values())), 15)
         self.assertEqual(stack.parameters["GatewayLogsRole"], "existing")
+
+
+# An item of the history, as src/store/history.rs writes it, and the event that docs/deploying.md has of it.
+RECORD = {
+    "userId": "ada",
+    "id": "019a0000-0000-7000-8000-000000000001",
+    "type": "user.updated",
+    "time": "2026-01-01T12:00:00.000Z",
+    "version": "3",
+    "changed": "name,phone",
+    "actorType": "service",
+    "actorId": f"arn:aws:iam::{ACCOUNT}:role/app",
+    "requestId": "8f3d0000-0000-4000-8000-000000000002",
+}
+
+
+def event_of(template, record):
+    """What EventBridge makes of the template: a variable that stands for a string gets quotes, unless it is
+    in quotes; there, its value stands as it is."""
+    source = {"dynamodb": {"NewImage": {name: {"S": value} for name, value in record.items()}}}
+
+    def value(found):
+        at = source
+        for name in found[2].split("."):
+            at = at[name]
+        return f'"{at}"' if found[1] else json.dumps(at)
+
+    return json.loads(re.sub(r'("?)<\$\.([A-Za-z.]+)>"?', value, template))
+
+
+class Events(unittest.TestCase):
+    def test_without_a_target_there_is_neither_stream_nor_pipe(self):
+        # SAM names a deployment of the API by the second.
+        with mock.patch("time.time", return_value=1):
+            stack, sending = Stack(), Stack(EventTarget=BUS)
+        self.assertNotIn("StreamSpecification", stack.properties("UserHistoryTable"))
+        more = {name: it["Type"] for name, it in sending.resources.items() if name not in stack.resources}
+        self.assertEqual(
+            more,
+            {
+                "EventPipe": "AWS::Pipes::Pipe",
+                "EventPipeRole": "AWS::IAM::Role",
+                "UnsentEventsAlarm": "AWS::CloudWatch::Alarm",
+                "UnsentEventsQueue": "AWS::SQS::Queue",
+                "UnsentEventsQueuePolicy": "AWS::SQS::QueuePolicy",
+            },
+        )
+        streamed = sending.properties("UserHistoryTable").pop("StreamSpecification")
+        self.assertEqual(streamed, {"StreamViewType": "NEW_IMAGE"})
+        for name, resource in stack.resources.items():
+            self.assertEqual(sending.resources[name], resource, name)
+
+    def test_a_target_is_a_bus_or_a_queue_and_the_history_is_on(self):
+        for target in [
+            "*",
+            "users",
+            f"arn:aws:sns:{REGION}:{ACCOUNT}:users",
+            f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:users",
+            f"{QUEUE}.fifos",
+            f"{QUEUE}/*",
+            f"{BUS},{QUEUE}",
+            BUS.replace("event-bus", "rule"),
+            f"{QUEUE}\n",
+        ]:
+            with self.subTest(target), self.assertRaises(Refused):
+                Stack(EventTarget=target)
+        with self.assertRaises(Refused):
+            Stack(EventTarget=BUS, History="off")
+
+    def test_a_table_that_was_there_has_to_say_its_stream(self):
+        for existing in ["all", "history", "users,history", "users,emails,deleted,history", "emails,history"]:
+            with self.subTest(existing), self.assertRaises(Refused):
+                Stack(EventTarget=BUS, ExistingTables=existing)
+            stack = Stack(EventTarget=BUS, ExistingTables=existing, HistoryStreamArn=STREAM)
+            self.assertEqual(stack.properties("EventPipe")["Source"], STREAM)
+            (read, *_) = stack.properties("EventPipeRole")["Policies"][0]["PolicyDocument"]["Statement"]
+            self.assertEqual(read["Resource"], STREAM)
+        without = ["none", "users", "emails", "deleted", "users,emails", "users,deleted", "emails,deleted"]
+        for existing in [*without, "users,emails,deleted"]:
+            stack = Stack(EventTarget=BUS, ExistingTables=existing)
+            self.assertEqual(stack.properties("EventPipe")["Source"], "{UserHistoryTable.StreamArn}")
+
+    def test_new_records_are_sent_and_a_record_that_cannot_be_sent_does_not_hold_up_the_others(self):
+        stack = Stack(EventTarget=BUS)
+        pipe = stack.properties("EventPipe")
+        source = pipe["SourceParameters"]
+        (pattern,) = source["FilterCriteria"]["Filters"]
+        self.assertEqual(json.loads(pattern["Pattern"]), {"eventName": ["INSERT"]})
+        stream = source["DynamoDBStreamParameters"]
+        self.assertEqual(
+            stream,
+            {
+                "StartingPosition": "TRIM_HORIZON",
+                "BatchSize": 10,
+                "OnPartialBatchItemFailure": "AUTOMATIC_BISECT",
+                "MaximumRetryAttempts": 100,
+                # A stream keeps a record for twice as long.
+                "MaximumRecordAgeInSeconds": 12 * 60 * 60,
+                "DeadLetterConfig": {"Arn": "{UnsentEventsQueue.Arn}"},
+            },
+        )
+        # CloudFormation replaces a pipe whose stream is another one, and a name would be in its way.
+        self.assertNotIn("Name", pipe)
+        queue = stack.properties("UnsentEventsQueue")
+        self.assertEqual(queue, {"MessageRetentionPeriod": 14 * 24 * 60 * 60, "SqsManagedSseEnabled": True})
+        (statement,) = stack.properties("UnsentEventsQueuePolicy")["PolicyDocument"]["Statement"]
+        self.assertEqual((statement["Effect"], statement["Principal"]), ("Deny", "*"))
+        self.assertEqual(statement["Condition"], {"Bool": {"aws:SecureTransport": "false"}})
+        alarm = stack.properties("UnsentEventsAlarm")
+        watched = {it["Name"]: it["Value"] for it in alarm["Dimensions"]}
+        self.assertEqual(watched, {"QueueName": "{UnsentEventsQueue.QueueName}"})
+        self.assertEqual(alarm["MetricName"], "ApproximateNumberOfMessagesVisible")
+        self.assertEqual(alarm["Threshold"], 0)
+
+    def test_the_target_gets_what_its_kind_takes(self):
+        fifo = {
+            "MessageGroupId": "$.dynamodb.NewImage.userId.S",
+            "MessageDeduplicationId": "$.dynamodb.NewImage.id.S",
+        }
+        bus = {"Source": "/user-service/users", "DetailType": "$.dynamodb.NewImage.type.S"}
+        for target, name, parameters in [
+            (BUS, "EventBridgeEventBusParameters", bus),
+            # The names of a bus may have what tells a queue.
+            (f"{BUS}.fifo", "EventBridgeEventBusParameters", bus),
+            (BUS.replace("users", "sqs/a.fifo"), "EventBridgeEventBusParameters", bus),
+            (QUEUE, None, None),
+            (f"{QUEUE}-fifo", None, None),
+            (f"{QUEUE}.fifo", "SqsQueueParameters", fifo),
+        ]:
+            with self.subTest(target):
+                stack = Stack(EventTarget=target)
+                pipe = stack.properties("EventPipe")
+                self.assertEqual(pipe["Target"], target)
+                of_target = dict(pipe["TargetParameters"])
+                self.assertTrue(of_target.pop("InputTemplate"))
+                self.assertEqual(of_target, {name: parameters} if name else {})
+                for path in (parameters or {}).values():
+                    if path.startswith("$"):
+                        self.assertIn(path.split(".")[-2], RECORD)
+
+    def test_the_pipe_may_read_its_stream_and_send_to_its_target_and_nothing_else(self):
+        for target, send in [(BUS, "events:PutEvents"), (QUEUE, "sqs:SendMessage")]:
+            role = Stack(EventTarget=target).properties("EventPipeRole")
+            self.assertNotIn("ManagedPolicyArns", role)
+            (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+            self.assertEqual(trust["Principal"], {"Service": "pipes.amazonaws.com"})
+            self.assertEqual(trust["Condition"]["StringEquals"], {"aws:SourceAccount": ACCOUNT})
+            (policy,) = role["Policies"]
+            reads = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"]
+            self.assertEqual(
+                policy["PolicyDocument"]["Statement"],
+                [
+                    {
+                        "Effect": "Allow",
+                        "Action": [f"dynamodb:{read}" for read in reads],
+                        "Resource": "{UserHistoryTable.StreamArn}",
+                    },
+                    {"Effect": "Allow", "Action": send, "Resource": target},
+                    {
+                        "Effect": "Allow",
+                        "Action": "sqs:SendMessage",
+                        "Resource": "{UnsentEventsQueue.Arn}",
+                    },
+                ],
+            )
+
+    def test_an_event_is_the_cloudevent_of_the_documents(self):
+        template = Stack(EventTarget=BUS).properties("EventPipe")["TargetParameters"]["InputTemplate"]
+        self.assertLessEqual(len(template), 8192)
+        event = event_of(template, RECORD)
+        # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+        self.assertLessEqual({"specversion", "id", "source", "type"}, event.keys())
+        [example] = re.findall(r"^```json\n(.*?)^```$", DEPLOYING, re.MULTILINE | re.DOTALL)
+        documented = json.loads(example)
+        self.assertEqual(documented["source"], "/user-service/user-service-prod")
+        self.assertEqual(event, documented | {"source": "/user-service/users"})
+        # Nothing of the record is left out, and nothing else is in an item.
+        fields = (ROOT / "src/store/history.rs").read_text()
+        [fields] = re.findall(r"pub struct HistoryRecord \{(.*?)\n\}", fields, re.DOTALL)
+        fields = re.findall(r"^    (?:pub )?(\w+): String,$", fields, re.MULTILINE)
+        names = {"event_type": "type"}
+        fields = {names.get(it, re.sub("_(.)", lambda at: at[1].upper(), it)) for it in fields}
+        self.assertEqual(RECORD.keys(), fields)
+        used = set(re.findall(r"<\$\.dynamodb\.NewImage\.(\w+)\.S>", template))
+        self.assertEqual(used, fields)
+
+    def test_an_event_is_json_whatever_the_ids_are(self):
+        """As far as EventBridge quotes a variable that stands without quotes."""
+        template = Stack(EventTarget=BUS).properties("EventPipe")["TargetParameters"]["InputTemplate"]
+        for user_id in ['"', "\\", '","type":"user.erased', "é", "<$.dynamodb.Keys>", ""]:
+            event = event_of(template, RECORD | {"userId": user_id, "actorId": user_id})
+            self.assertEqual((event["subject"], event["data"]["actor"]["id"]), (user_id, user_id))
+            self.assertEqual(event["type"], RECORD["type"])
+        with self.assertRaises(ValueError):
+            event_of(re.sub("(<.*?>)", r'"\1"', template), RECORD | {"userId": '"'})
 
 
 class Build(unittest.TestCase):

@@ -149,6 +149,8 @@ impl Start {
                 "IDEMPOTENCY_TABLE_NAME",
                 String::from("UserIdempotencyKeys"),
             ),
+            ("DELETED_USERS_TABLE_NAME", String::from("DeletedUsers")),
+            ("HISTORY_TABLE_NAME", String::from("UserHistory")),
             ("AUTH_MODE", String::from("IAM")),
             ("AWS_DEFAULT_REGION", String::from("us-east-1")), // boto3 reads no other
             ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.clone()),

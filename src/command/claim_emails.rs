@@ -5,18 +5,17 @@ mod progress;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use backon::{ConstantBuilder, Retryable};
 use clap::Args;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::progress::Progress;
 use super::{
-    Error, say,
-    store::{self, Place, TableOptions},
+    Error, repeated, say,
+    store::{self, TableOptions},
 };
 use crate::{
     settings::Endpoint,
-    store::{self as dynamodb, Claimed, Consistency, Limit, UserStore},
+    store::{Claimed, Consistency, Limit, UserStore},
     user::User,
 };
 
@@ -43,6 +42,9 @@ pub(super) struct ClaimOptions {
     give_up_left_over: bool,
 }
 
+/// The name of the command.
+const COMMAND: &str = "claim-emails";
+
 /// Runs the command, and reports what it has done.
 ///
 /// # Errors
@@ -55,36 +57,11 @@ pub(super) async fn run(
     if tables.emails_table().is_none() {
         return Err("without unique emails there is nothing to claim".into());
     }
-    let place = place(options.data, options.aws, endpoint)?;
+    let place = store::place(COMMAND, options.data, options.aws, endpoint)?;
     let store = store::open_existing(tables, place).await?;
     let report = claim_emails(&store, options.rate, options.give_up_left_over).await?;
     say(&report.to_string());
     Ok(())
-}
-
-/// Where the tables are. `None` means the DynamoDB of the AWS configuration.
-fn place(
-    data: Option<PathBuf>,
-    aws: bool,
-    endpoint: Option<Endpoint>,
-) -> Result<Option<Place>, Error> {
-    match (aws, Place::named(data, endpoint)?) {
-        (true, None) => Ok(None),
-        (false, Some(place)) => Ok(Some(place)),
-        (true, Some(Place::File(_))) => {
-            Err("--aws and --data are two places; give one of them".into())
-        }
-        (true, Some(Place::Endpoint(Endpoint { variable, .. }))) => Err(format!(
-            "--aws is for the tables of your AWS configuration; unset {variable} to use them"
-        )
-        .into()),
-        (false, None) => Err(
-            "claim-emails needs to know where the tables are: --data FILE, \
-                              --aws for those of your AWS configuration, or the environment \
-                              variable AWS_ENDPOINT_URL_DYNAMODB"
-                .into(),
-        ),
-    }
 }
 
 /// Finds the claims that are left over: their user does not exist or has another address. Releases
@@ -158,21 +135,6 @@ async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Re
             return Ok(left_over);
         }
     }
-}
-
-/// Makes `call`, and repeats it after a second if its failure may be temporary. Makes it at most
-/// ten times.
-async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
-where
-    Call: Future<Output = Result<T, dynamodb::Error>>,
-{
-    let repeats = ConstantBuilder::new()
-        .with_delay(Duration::from_secs(1))
-        .with_max_times(9);
-    call.retry(repeats)
-        .when(|error| matches!(error, dynamodb::Error::Unavailable(_)))
-        .await
-        .map_err(|error| format!("{error}; what is claimed stays claimed: run this again"))
 }
 
 /// What the command found and did.

@@ -4,7 +4,7 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,17 +16,18 @@ use tokio::{
 
 use super::{
     Error, say,
-    store::{self, Place, TableOptions},
+    store::{self, Opened, Place, TableOptions},
 };
 use crate::{
     http::Api,
     http::base_path::BasePath,
     local::{
+        events::{Events, Secret, Webhook},
         gateway::{self, LocalCaller, Takes},
         http::Timeouts,
     },
     service::{AuthMode, UserService},
-    settings::LocalSettings,
+    settings::{LocalSettings, is_http_url},
     store::{Consistency, UserStore},
     user::UserId,
 };
@@ -56,6 +57,26 @@ pub(super) struct ServeOptions {
     /// another caller in the header field X-Local-Caller.
     #[arg(long = "as", value_name = "SUB[:GROUP,...]")]
     caller: Option<LocalCaller>,
+    /// Print each event of the history as a line of JSON (CloudEvents 1.0)
+    ///
+    /// These are the events that a stack pushes with the parameter EventTarget. Only with the embedded
+    /// DynamoDB.
+    #[arg(long)]
+    events: bool,
+    /// Post each event to this URL, signed as Standard Webhooks
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    events_to: Option<String>,
+    /// The secret that signs the posted events; without it, a random one is made and printed
+    #[arg(long, value_name = "whsec_...", value_parser = Secret::parse, requires = "events_to")]
+    events_secret: Option<Secret>,
+}
+
+/// Reads a URL of HTTP.
+fn http_url(text: &str) -> Result<String, &'static str> {
+    match is_http_url(text) {
+        true => Ok(text.to_owned()),
+        false => Err("must be a URL, such as http://127.0.0.1:4000/events"),
+    }
 }
 
 /// Reads an IP address or `localhost`.
@@ -84,11 +105,35 @@ pub(super) async fn run(
     let listener = listen(SocketAddr::from((options.host, options.port))).await?;
     let address = listener.local_addr()?;
     let place = Place::named(options.data, endpoint)?;
-    let (store, description) = store::open(tables, place, !options.no_sample).await?;
+    let Opened {
+        store,
+        description,
+        embedded,
+    } = store::open(tables, place, !options.no_sample).await?;
+    let pushed = options.events || options.events_to.is_some();
+    let events = match (pushed, embedded, tables.history_table()) {
+        (false, _, _) => None,
+        (true, Some(embedded), Some(table)) => Some(Events::follow(embedded, table)?),
+        (true, None, _) => {
+            return Err("--events and --events-to are for the embedded DynamoDB".into());
+        }
+        (true, Some(_), None) => return Err("without a history there are no events".into()),
+    };
     let has_sample_user = has_sample_user(&store).await;
     let caller = options.caller.as_ref();
     say(&greeting(address, &description, caller, has_sample_user));
-    let users = UserService::new(store, SystemTime::now);
+    if let Some(events) = events {
+        let webhook = options.events_to.map(|url| {
+            let secret = options.events_secret.unwrap_or_else(|| {
+                let secret = Secret::random();
+                say(&format!("Events are signed with {secret}"));
+                secret
+            });
+            Webhook::new(url, secret)
+        });
+        tokio::spawn(push(events, options.events, webhook));
+    }
+    let users = UserService::new(store);
     // The local gateway always names a caller.
     let api = Api::new(users, AuthMode::Cognito, allowed_origins.clone());
     let function = gateway::invoke(api, BasePath::default());
@@ -104,6 +149,27 @@ pub(super) async fn run(
     }
     say("Stopped.");
     Ok(())
+}
+
+/// Prints and posts the events until the process ends.
+async fn push(mut events: Events, prints: bool, webhook: Option<Webhook>) {
+    loop {
+        let new = match events.next().await {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(cause = %error, "no more events");
+                return;
+            }
+        };
+        for event in new {
+            if prints {
+                say(&event.to_string());
+            }
+            if let Some(webhook) = &webhook {
+                webhook.post(&event).await;
+            }
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {

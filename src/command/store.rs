@@ -1,6 +1,9 @@
 //! Opens the store that the options and the environment name.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::ProvideCredentials;
@@ -9,8 +12,8 @@ use clap::{Args, ValueEnum};
 use super::{Error, say};
 use crate::{
     local::dynamodb::{self, EmbeddedDynamoDb},
-    settings::{Endpoint, Setting, is_on_this_machine},
-    store::{self, Tables, UserStore},
+    settings::{Endpoint, MAX_DAYS, Setting, is_on_this_machine},
+    store::{self, Retention, Tables, UserStore},
 };
 
 #[derive(Debug, Args)]
@@ -24,6 +27,21 @@ pub(super) struct TableOptions {
     /// The table of idempotency keys
     #[arg(long, value_name = "NAME", default_value = KEYS.example, value_parser = table_name)]
     idempotency_table: String,
+    /// The table of deleted users
+    #[arg(long, value_name = "NAME", default_value = DELETED_USERS.example, value_parser = table_name, global = true)]
+    deleted_users_table: String,
+    /// The table of the history
+    #[arg(long, value_name = "NAME", default_value = HISTORY.example, value_parser = table_name, global = true)]
+    history_table: String,
+    /// How many days a deleted user is kept; with 0, a deletion keeps nothing
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_DAYS)))]
+    deleted_users_days: u16,
+    /// Whether there is a history of each user
+    #[arg(long, value_name = "ON|OFF", default_value = "on")]
+    history: Switch,
+    /// How many days a record of the history is kept
+    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DAYS)))]
+    history_days: u16,
     /// Whether email addresses are unique; with off, users can share an address
     #[arg(long, value_name = "ON|OFF", default_value = "on")]
     unique_emails: Switch,
@@ -32,6 +50,8 @@ pub(super) struct TableOptions {
 const USERS: Setting = Setting::new("--table", "UserData");
 const EMAILS: Setting = Setting::new("--emails-table", "UserEmails");
 const KEYS: Setting = Setting::new("--idempotency-table", "UserIdempotencyKeys");
+const DELETED_USERS: Setting = Setting::new("--deleted-users-table", "DeletedUsers");
+const HISTORY: Setting = Setting::new("--history-table", "UserHistory");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Switch {
@@ -51,12 +71,22 @@ fn table_name(name: &str) -> Result<String, &'static str> {
 
 impl TableOptions {
     /// The tables that the service uses, with the options that name them.
-    pub(super) fn named(&self) -> [(Setting, Option<&str>); 3] {
+    pub(super) fn named(&self) -> [(Setting, Option<&str>); 5] {
         [
             (USERS, Some(self.table.as_str())),
             (KEYS, Some(self.idempotency_table.as_str())),
             (EMAILS, self.emails_table()),
+            (DELETED_USERS, Some(self.deleted_users_table.as_str())),
+            (HISTORY, Some(self.history_table.as_str())),
         ]
+    }
+
+    /// The table of the history. `None` if there is none.
+    pub(super) fn history_table(&self) -> Option<&str> {
+        match self.history {
+            Switch::On => Some(&self.history_table),
+            Switch::Off => None,
+        }
     }
 
     /// The table of claims. `None` if users may share an address.
@@ -72,8 +102,17 @@ impl TableOptions {
             users: self.table.clone(),
             emails: self.emails_table().map(str::to_owned),
             idempotency_keys: self.idempotency_table.clone(),
+            deleted_users: self.deleted_users_table.clone(),
+            history: self.history_table.clone(),
         };
-        UserStore::new(config, tables)
+        let retention = Retention {
+            deleted_users_days: self.deleted_users_days,
+            history_days: match self.history {
+                Switch::On => Some(self.history_days),
+                Switch::Off => None,
+            },
+        };
+        UserStore::new(config, tables, retention, SystemTime::now)
     }
 }
 
@@ -106,8 +145,17 @@ impl Place {
     }
 }
 
+/// The store of the service.
+pub(super) struct Opened {
+    pub(super) store: UserStore,
+    /// A line that describes it.
+    pub(super) description: String,
+    /// The embedded DynamoDB that it uses, if it uses one.
+    pub(super) embedded: Option<EmbeddedDynamoDb>,
+}
+
 /// Opens the store for the service. If `sample` is set, a new store gets a sample user. Creates
-/// missing tables, except in a DynamoDB elsewhere. Returns the store and a line that describes it.
+/// missing tables, except in a DynamoDB elsewhere.
 ///
 /// # Errors
 /// Why the store cannot be used.
@@ -115,17 +163,17 @@ pub(super) async fn open(
     tables: &TableOptions,
     place: Option<Place>,
     sample: bool,
-) -> Result<(UserStore, String), Error> {
+) -> Result<Opened, Error> {
     match place {
         None => {
             let embedded = EmbeddedDynamoDb::in_memory().await?;
-            open_embedded(tables, &embedded, sample, "in memory, gone when this stops").await
+            open_embedded(tables, embedded, sample, "in memory, gone when this stops").await
         }
         Some(Place::File(file)) => {
             let is_new = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
             let embedded = EmbeddedDynamoDb::in_file(&file).await?;
             let kept = format!("kept in {}", file.display());
-            open_embedded(tables, &embedded, is_new && sample, &kept).await
+            open_embedded(tables, embedded, is_new && sample, &kept).await
         }
         Some(Place::Endpoint(Endpoint { url, .. })) => open_endpoint(tables, &url, sample).await,
     }
@@ -133,10 +181,10 @@ pub(super) async fn open(
 
 async fn open_embedded(
     tables: &TableOptions,
-    embedded: &EmbeddedDynamoDb,
+    embedded: EmbeddedDynamoDb,
     sample: bool,
     kept: &str,
-) -> Result<(UserStore, String), Error> {
+) -> Result<Opened, Error> {
     let (table, url) = (&tables.table, embedded.endpoint_url());
     let store = tables.store(&dynamodb::sdk_config(url).await);
     store.create_tables().await?;
@@ -144,14 +192,14 @@ async fn open_embedded(
         store.put_sample_user().await?;
     }
     let description = format!("table {table} of an embedded DynamoDB ({kept}) at {url}");
-    Ok((store, description))
+    Ok(Opened {
+        store,
+        description,
+        embedded: Some(embedded),
+    })
 }
 
-async fn open_endpoint(
-    tables: &TableOptions,
-    url: &str,
-    sample: bool,
-) -> Result<(UserStore, String), Error> {
+async fn open_endpoint(tables: &TableOptions, url: &str, sample: bool) -> Result<Opened, Error> {
     say(&format!("Connecting to the DynamoDB at {url} ..."));
     let config = dynamodb::sdk_config(url).await;
     let store = tables.store(&config);
@@ -159,7 +207,11 @@ async fn open_endpoint(
         .await
         .map_err(|error| format!("{url}: {error}"))?;
     let description = format!("table {} of the DynamoDB at {url}", tables.table);
-    Ok((store, description))
+    Ok(Opened {
+        store,
+        description,
+        embedded: None,
+    })
 }
 
 /// If the DynamoDB is on this machine, checks its operations and creates missing tables. Otherwise,
@@ -179,6 +231,31 @@ async fn prepare(
         check_access(config).await?;
     }
     Ok(store.check_tables().await?)
+}
+
+/// Where the tables of a command are. `None` means the DynamoDB of the AWS configuration.
+pub(super) fn place(
+    command: &str,
+    data: Option<PathBuf>,
+    aws: bool,
+    endpoint: Option<Endpoint>,
+) -> Result<Option<Place>, Error> {
+    match (aws, Place::named(data, endpoint)?) {
+        (true, None) => Ok(None),
+        (false, Some(place)) => Ok(Some(place)),
+        (true, Some(Place::File(_))) => {
+            Err("--aws and --data are two places; give one of them".into())
+        }
+        (true, Some(Place::Endpoint(Endpoint { variable, .. }))) => Err(format!(
+            "--aws is for the tables of your AWS configuration; unset {variable} to use them"
+        )
+        .into()),
+        (false, None) => Err(format!(
+            "{command} needs to know where the tables are: --data FILE, --aws for those of your AWS \
+             configuration, or the environment variable AWS_ENDPOINT_URL_DYNAMODB"
+        )
+        .into()),
+    }
 }
 
 /// Opens the store for a command that works on existing users. If `place` is `None`, it is the
@@ -218,7 +295,7 @@ pub(super) async fn open_existing(
 }
 
 /// Checks that the file exists and is not empty.
-fn check_file(file: &Path) -> Result<(), String> {
+pub(super) fn check_file(file: &Path) -> Result<(), String> {
     let shown = file.display();
     match std::fs::metadata(file) {
         Ok(file) if file.len() == 0 => Err(format!("{shown}: the file is empty")),

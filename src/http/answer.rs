@@ -13,7 +13,7 @@ use super::{Response, conditional::EntityTag, cors::AllowedOrigins, request::Req
 use crate::user::{User, View, json::Json};
 
 /// The attributes of a user that a caller with this view sees.
-struct Seen<'a>(&'a User, View);
+pub(super) struct Seen<'a>(pub(super) &'a User, pub(super) View);
 
 impl Serialize for Seen<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -41,6 +41,11 @@ impl Representation {
 /// The user as JSON: the body of the answer to a `GET`.
 pub(super) fn to_json(user: &User, view: View) -> String {
     serde_json::to_string(&Seen(user, view)).expect("string keys, and numbers from DynamoDB")
+}
+
+/// 200 with a body in JSON that has no `ETag`.
+pub(super) fn ok(json: String) -> Response {
+    text(StatusCode::OK, "application/json", json)
 }
 
 /// 200 with the user and its `ETag`.
@@ -135,7 +140,7 @@ pub(super) fn add_accept_patch(response: &mut Response) {
 }
 
 /// The path of the users in the URL that the client used.
-pub(super) fn users_path(request: &Request) -> String {
+fn users_path(request: &Request) -> String {
     format!("{}/users", request.mount)
 }
 

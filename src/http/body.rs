@@ -27,6 +27,17 @@ pub fn json(request: &Request) -> Result<Members<'_>, Error> {
     members(bytes(request, &[JSON], message)?)
 }
 
+/// As [`json()`], for a body that may be left out. Then it has no members.
+///
+/// # Errors
+/// As [`json()`].
+pub fn optional_json(request: &Request) -> Result<Members<'_>, Error> {
+    match &request.body {
+        Ok(body) if body.is_empty() => Ok(Members::default()),
+        Ok(_) | Err(_) => json(request),
+    }
+}
+
 /// As [`json()`], for a body that is `application/merge-patch+json` or `application/json`.
 ///
 /// # Errors

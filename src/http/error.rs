@@ -171,7 +171,7 @@ pub(super) fn describe(error: &Error, method: &str) -> Description {
             Description::of_fields(S::BAD_REQUEST, "invalid_parameter", errors)
         }
         Error::RouteNotFound => {
-            let message = "No such path; there are /users and /users/{userId}";
+            let message = "No such path; there are /users, /deleted-users, and paths below them";
             tell(S::NOT_FOUND, "route_not_found", message)
         }
         Error::MethodNotAllowed(methods) => {
@@ -217,6 +217,19 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
         }
         // The tutorial's clients show this text.
         service::Error::NotFound => tell(S::NOT_FOUND, "user_not_found", "No user data found"),
+        service::Error::NoDeletedUser => {
+            let message = "No deleted user has this userId; it may have expired";
+            tell(S::NOT_FOUND, "user_not_found", message)
+        }
+        service::Error::TooLarge => {
+            let message = "The user is too large to be kept as a deleted user; send erase=true, \
+                           which keeps nothing";
+            tell(S::CONFLICT, "user_too_large", message)
+        }
+        service::Error::HistoryIsOff => {
+            let message = "This service keeps no history; HISTORY is off";
+            tell(S::NOT_FOUND, "history_off", message)
+        }
         service::Error::Hidden => tell(S::NOT_FOUND, "user_not_found", "No user data found")
             .with_cause("the user is another than the caller"),
         service::Error::UserExists { email } => {

@@ -4,8 +4,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::Method;
 
 use super::{
-    Response,
+    Response, deleted_users,
     error::Error,
+    history,
     users::{self, Call},
 };
 use crate::{
@@ -48,7 +49,7 @@ use Verdict::{Allowed as Yes, Denied, Hidden};
 /// A rule has the scope that a token needs, and five verdicts: for a caller without credentials
 /// where reads need none, for a service, for an admin, for a user who acts on itself, and for a
 /// user who acts on another user. A test compares this table with the one in `docs/api.md`.
-pub static OPERATIONS: [Operation; 7] = [
+pub static OPERATIONS: [Operation; 13] = [
     Operation {
         method: Method::GET,
         at: &[("/users", "findUsers")],
@@ -102,6 +103,42 @@ pub static OPERATIONS: [Operation; 7] = [
         ],
         rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
         handler: User(|call, user_id| users::delete(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[("/users/{userId}/history", "listUserHistory")],
+        rule: rule(Read, [Denied, Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| history::list(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[("/users/{userId}/export", "exportUser")],
+        rule: rule(Read, [Denied, Yes, Yes, Yes, Hidden]),
+        handler: User(|call, user_id| history::export(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[("/deleted-users", "listDeletedUsers")],
+        rule: rule(Read, [Denied, Yes, Yes, Denied, Denied]),
+        handler: Users(|call| deleted_users::list(call).boxed()),
+    },
+    Operation {
+        method: Method::GET,
+        at: &[("/deleted-users/{userId}", "getDeletedUser")],
+        rule: rule(Read, [Denied, Yes, Yes, Denied, Denied]),
+        handler: User(|call, user_id| deleted_users::get(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::POST,
+        at: &[("/deleted-users/{userId}/restore", "restoreUser")],
+        rule: rule(Write, [Denied, Yes, Yes, Denied, Denied]),
+        handler: User(|call, user_id| deleted_users::restore(call, user_id).boxed()),
+    },
+    Operation {
+        method: Method::DELETE,
+        at: &[("/deleted-users/{userId}", "eraseDeletedUser")],
+        rule: rule(Write, [Denied, Yes, Yes, Denied, Denied]),
+        handler: User(|call, user_id| deleted_users::erase(call, user_id).boxed()),
     },
 ];
 

@@ -1,6 +1,6 @@
 //! The operations of the JSON API: each reads the request, calls the service, and makes the answer.
 
-use http::header::IF_MATCH;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::{
     Response,
@@ -8,12 +8,12 @@ use super::{
     body,
     conditional::{IfMatch, IfNoneMatch},
     error::{Error, invalid_header, invalid_parameter},
-    page,
+    page::{self, List},
     request::Request,
 };
 use crate::{
-    service::{self, Caller, Denial, IdempotencyKey, Taking, UserService},
-    store::Consistency,
+    service::{self, Caller, Denial, IdempotencyKey, Precondition, Taking, UserService},
+    store::{Consistency, StartKey},
     user::{Change, EmailKey, Replacement, User, UserId, UserInput, UserPatch, View},
 };
 
@@ -52,21 +52,23 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
             "is only for a search by email",
         ));
     }
+    let (list, start) = list_of(request)?;
+    let page = users.list(list.limit, start.as_ref(), list.consistency);
+    let view = caller.view();
+    let to_json = |user: &User| answer::to_json(user, view);
+    Ok(page::answer(page.await?, to_json, &list))
+}
+
+/// The list that the request asks for, and where its page starts.
+pub(super) fn list_of(request: &Request) -> Result<(List, Option<StartKey>), Error> {
     let (limit, start) = page::parameters(&request.query)?;
-    let limit = limit.unwrap_or_default();
-    // A list has no entity-tag. So conditions have no effect on a list, but a malformed one is an
-    // error.
-    IfMatch::read(&request.headers)?;
-    IfNoneMatch::read(&request.headers)?;
-    let consistency = consistency(request)?;
-    let page = users.list(limit, start.as_ref(), consistency).await?;
-    Ok(page::answer(
-        page,
-        limit,
-        consistency,
-        caller.view(),
-        request,
-    ))
+    check_conditions(request)?;
+    let list = List {
+        path: format!("{}{}", request.mount, request.path.trim_end_matches('/')),
+        limit: limit.unwrap_or_default(),
+        consistency: consistency(request)?,
+    };
+    Ok((list, start))
 }
 
 /// `GET /users?email=`: the user who has this email address. The read is always strongly
@@ -231,19 +233,52 @@ fn taking(call: Call<'_>, patch: &UserPatch) -> Result<Taking, Error> {
     Ok(Taking::UnverifiedEmail)
 }
 
-/// `DELETE` of one user.
+/// `DELETE` of one user. With `erase=true`, nothing of it is kept.
 pub(super) async fn delete(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
     let Call {
         request,
         users,
         caller,
     } = call;
+    request.query.refuse_unknown(&["userId", "erase"])?;
+    let erases = flag(request, "erase")?;
     let if_match = IfMatch::read(&request.headers)?;
     refuse_if_none_match(request, "has no meaning for DELETE; send If-Match")?;
     let holds = |user: &User| is_matched(&if_match, user, caller);
-    let precondition = if_match.precondition(&holds);
-    users.delete(caller, &user_id, precondition).await?;
+    match erases {
+        // There may be only a deleted user. Then no condition on the user holds, not even `*`.
+        true => {
+            let precondition = match request.headers.contains_key(IF_MATCH) {
+                true => Precondition::Holds(&holds),
+                false => Precondition::None,
+            };
+            users.erase(caller, &user_id, precondition).await?;
+        }
+        false => {
+            let precondition = if_match.precondition(&holds);
+            users.delete(caller, &user_id, precondition).await?;
+        }
+    }
     Ok(answer::no_content())
+}
+
+/// Reads the conditions of a `GET` of what has no entity-tag. They have no effect, but a malformed one
+/// is an error.
+pub(super) fn check_conditions(request: &Request) -> Result<(), Error> {
+    IfMatch::read(&request.headers)?;
+    IfNoneMatch::read(&request.headers)?;
+    Ok(())
+}
+
+/// Refuses the conditions of a write of what has no entity-tag.
+pub(super) fn refuse_conditions(request: &Request) -> Result<(), Error> {
+    for (name, header) in [("If-Match", IF_MATCH), ("If-None-Match", IF_NONE_MATCH)] {
+        if request.headers.contains_key(header) {
+            let message = "has no meaning here, where nothing has an ETag; leave it out";
+            return Err(invalid_header(name, message));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_if_none_match(request: &Request, message: &'static str) -> Result<(), Error> {

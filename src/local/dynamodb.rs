@@ -17,8 +17,13 @@ use aws_config::{
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use dynoxide::{Database, DynoxideError};
+use serde_json::Value;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
 
 pub use self::file::FileError;
 use crate::{
@@ -27,15 +32,18 @@ use crate::{
     store,
 };
 
+/// How often expired items are deleted.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long a connection may be idle. The SDK closes an idle connection after 90 seconds, so this
 /// is longer.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// A DynamoDB in this process. Only programs on this machine can reach its port. It refuses
 /// browsers.
-#[derive(Debug)]
 pub struct EmbeddedDynamoDb {
     endpoint_url: String,
+    database: Database,
 }
 
 /// Why an embedded DynamoDB did not start.
@@ -50,6 +58,17 @@ pub enum StartError {
     /// The file cannot keep its tables.
     #[error("{}: {}", .0.display(), .1)]
     File(PathBuf, FileError),
+}
+
+/// Why a call of the engine failed.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The engine has no such operation.
+    #[error("the embedded DynamoDB has no such operation")]
+    UnknownOperation,
+    /// The engine refuses the call.
+    #[error("the embedded DynamoDB: {0}")]
+    Refused(#[from] DynoxideError),
 }
 
 impl EmbeddedDynamoDb {
@@ -79,18 +98,65 @@ impl EmbeddedDynamoDb {
             head: IDLE,
             ..Timeouts::default()
         };
-        let answer = move |request, _| server::answer(database.clone(), timeouts, request);
+        let served = database.clone();
+        let answer = move |request, _| server::answer(served.clone(), timeouts, request);
         let never = future::pending();
         tokio::spawn(http::serve(listener, timeouts.head, answer, never));
+        tokio::spawn(sweep_regularly(database.clone()));
         Ok(Self {
             endpoint_url: format!("http://{address}"),
+            database,
         })
+    }
+
+    /// Deletes the items that have expired (DynamoDB's Time to Live). This also happens every minute.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn sweep(&self) -> Result<(), DynoxideError> {
+        self.database.sweep_ttl().map(drop)
+    }
+
+    /// Calls an operation of DynamoDB or of its streams. The input and the output are JSON.
+    ///
+    /// # Errors
+    /// The engine refuses the call, or has no such operation.
+    pub(super) fn call(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
+        let output = server::call(&self.database, operation, &input.to_string());
+        let output = output.ok_or(CallError::UnknownOperation)??;
+        serde_json::from_str(&output).map_err(|_| CallError::UnknownOperation)
     }
 
     /// The URL at which it listens.
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
     }
+}
+
+/// Deletes expired items every minute, because the engine does not do it by itself.
+async fn sweep_regularly(database: Database) {
+    let mut interval = interval(SWEEP_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let database = database.clone();
+        let swept = spawn_blocking(move || database.sweep_ttl()).await;
+        if let Ok(Err(error)) = swept {
+            tracing::warn!(cause = %error, "expired items were not deleted");
+        }
+    }
+}
+
+/// Deletes the expired items of `file`, compacts it, and closes it. After that, neither the file nor
+/// what SQLite keeps beside it has anything that was deleted.
+///
+/// # Errors
+/// Why the file cannot be compacted, for example because a server uses it.
+pub fn vacuum(file: &Path) -> Result<(), StartError> {
+    let failed = |error| StartError::File(file.to_owned(), error);
+    let database = file::open(file).map_err(failed)?;
+    let vacuumed = database.sweep_ttl().and_then(|_| database.vacuum());
+    vacuumed.map_err(|error| failed(error.into()))
 }
 
 /// The configuration for the DynamoDB at `endpoint_url`. For a DynamoDB elsewhere, it is the

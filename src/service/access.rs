@@ -268,19 +268,24 @@ impl Caller {
         }
     }
 
-    /// Checks that the caller may write `user`. A disabled user may not write its own record, even if
-    /// it is an admin.
+    /// Whether the caller is the user with this `userId`.
+    pub(super) fn is(&self, of: &UserId) -> bool {
+        match self {
+            Self::User { user_id, .. } => user_id == of,
+            Self::Anyone | Self::Service(_) => false,
+        }
+    }
+
+    /// Checks that the caller may do more with `user` than read its record. A disabled user may not
+    /// do so with its own record, even if it is an admin.
     ///
     /// # Errors
     /// [`Error::UserDisabled`].
-    pub(super) fn may_write(&self, user: &User) -> Result<(), Error> {
-        match self {
-            Self::User { user_id, .. }
-                if user_id.as_str() == user.user_id() && user.is_disabled() =>
-            {
-                Err(Error::UserDisabled)
-            }
-            Self::Anyone | Self::Service(_) | Self::User { .. } => Ok(()),
+    pub(super) fn may_act_on(&self, user: &User) -> Result<(), Error> {
+        let is_own = self.is(&UserId::stored(user.user_id()));
+        match is_own && user.is_disabled() {
+            true => Err(Error::UserDisabled),
+            false => Ok(()),
         }
     }
 

@@ -25,6 +25,15 @@ pub enum Error {
     /// There is no such user.
     #[error("there is no such user")]
     NotFound,
+    /// No deleted user has this `userId`.
+    #[error("there is no such deleted user")]
+    NoDeletedUser,
+    /// The user does not fit among the deleted users. It can only be erased.
+    #[error("the user is too large to be kept as a deleted user")]
+    TooLarge,
+    /// The service keeps no history.
+    #[error("there is no history")]
+    HistoryIsOff,
     /// The `userId` is taken. The email address may be taken, too.
     #[error("the userId is taken")]
     UserExists {
@@ -69,6 +78,7 @@ impl From<WriteError> for Error {
             } => Self::UserExists { email },
             WriteError::Taken { user_id: false, .. } => Self::EmailTaken,
             WriteError::Recorded(_) => Self::KeyReused,
+            WriteError::TooLarge => Self::TooLarge,
             WriteError::Failed(error) => Self::Store(error),
         }
     }

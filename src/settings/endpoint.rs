@@ -50,7 +50,7 @@ pub fn is_on_this_machine(url: &str) -> bool {
 }
 
 /// Whether `url` is an HTTP or HTTPS URL with a host.
-pub(super) fn is_http_url(url: &str) -> bool {
+pub fn is_http_url(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
     uri.is_some_and(|uri| {
         ["http", "https"].contains(&uri.scheme_str().unwrap_or_default())

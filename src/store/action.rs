@@ -4,10 +4,10 @@ use aws_sdk_dynamodb::types::{
     ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
     Update,
 };
-use serde_dynamo::{AttributeValue as Attribute, Item};
+use serde_dynamo::Item;
 
-use super::{IdempotencyRecord, Tables, expression::Expression, number, string};
-use crate::user::{EmailKey, State, User};
+use super::{HistoryRecord, IdempotencyRecord, Tables, expression::Expression, number, string};
+use crate::user::{DeletedUser, EmailKey, User};
 
 /// Which attributes of the stored user must be unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,12 @@ pub(super) enum Action<'a> {
     DeleteUser(&'a User),
     /// Checks that the stored user has not changed, or that no user has this `userId`.
     CheckUser(&'a str, Option<&'a User>),
+    /// Stores a deleted user, in place of an earlier one with the same `userId`.
+    PutDeleted(&'a DeletedUser),
+    /// Takes the deleted user out, if it is still the one that was read.
+    TakeDeleted(&'a DeletedUser),
+    /// Adds a record to the history.
+    PutHistory(HistoryRecord),
     /// Stores an idempotency record, if its key is free or the stored record has expired.
     PutRecord(&'a IdempotencyRecord),
     /// Claims an email address for the first user, if nobody but the second one holds the claim. They
@@ -55,6 +61,9 @@ impl Action<'_> {
             Self::CheckUser(user_id, user) => {
                 item.condition_check(check_user(tables, user_id, *user))
             }
+            Self::PutDeleted(deleted) => item.put(put_deleted(tables, deleted)),
+            Self::TakeDeleted(deleted) => item.delete(take_deleted(tables, deleted)),
+            Self::PutHistory(record) => item.put(put_history(tables, record)),
             Self::PutRecord(record) => item.put(put_record(tables, record)),
             Self::Claim(email, user_id, holder) => item.put(claim(tables, email, user_id, holder)),
             Self::Release(email, user_id) => item.delete(release(tables, email, user_id)),
@@ -63,20 +72,12 @@ impl Action<'_> {
     }
 }
 
-/// All attributes of a user's item: the attributes that responses show, and the service's state.
-pub(super) fn item(user: &User) -> impl Iterator<Item = (&str, Attribute)> {
-    let shown = user.attributes().map(|(name, value)| (name, value.clone()));
-    let state = user
-        .state()
-        .map(|state| (State::NAME, state.to_attribute()));
-    shown.chain(state)
-}
-
 const COMPLETE: &str = "every action names its table, its key and its expressions";
 
 fn put_user(tables: &Tables, user: &User) -> Put {
     let mut expression = Expression::default();
-    let item: Item = item(user)
+    let item: Item = user
+        .item()
         .map(|(name, value)| (name.to_owned(), value))
         .collect::<std::collections::HashMap<_, _>>()
         .into();
@@ -138,6 +139,35 @@ fn check_user(tables: &Tables, user_id: &str, user: Option<&User>) -> ConditionC
         .condition_expression(condition)
         .set_expression_attribute_names(Some(names))
         .set_expression_attribute_values(values)
+        .build()
+        .expect(COMPLETE)
+}
+
+fn put_deleted(tables: &Tables, deleted: &DeletedUser) -> Put {
+    let item = Item::from(deleted.to_attributes());
+    Put::builder()
+        .table_name(&tables.deleted_users)
+        .set_item(Some(item.into()))
+        .build()
+        .expect(COMPLETE)
+}
+
+fn take_deleted(tables: &Tables, deleted: &DeletedUser) -> Delete {
+    Delete::builder()
+        .table_name(&tables.deleted_users)
+        .key("userId", string(deleted.user.user_id()))
+        .condition_expression("#revision = :revision")
+        .expression_attribute_names("#revision", DeletedUser::REVISION)
+        .expression_attribute_values(":revision", string(&deleted.revision))
+        .build()
+        .expect(COMPLETE)
+}
+
+fn put_history(tables: &Tables, record: &HistoryRecord) -> Put {
+    Put::builder()
+        .table_name(&tables.history)
+        .set_item(Some(record.to_item()))
+        .condition_expression("attribute_not_exists(userId)")
         .build()
         .expect(COMPLETE)
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
-    Consistency, Error, Limit, StartKey, UserStore, WriteError,
+    Author, Consistency, Decision, Error, Limit, StartKey, Stored, UserStore, WriteError,
     action::{Action, Compared},
     call::{failure, in_time},
     commit::RecordedClaim,
@@ -14,8 +14,16 @@ use super::{
     string, text,
     transaction::Cancelled,
     user,
+    write::Plan,
 };
-use crate::user::{EmailKey, User, UserId};
+use crate::user::{Actor, EmailKey, Timestamp, User, UserId};
+
+/// The author of the writes. They change only the service's own state, so they leave no record in
+/// the history.
+const AUTHOR: Author<'_> = Author {
+    actor: &Actor::Command("claim-emails"),
+    request_id: "",
+};
 
 /// A claim on an email address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,7 +154,7 @@ impl UserStore {
             .client
             .scan()
             .table_name(emails)
-            .limit(Limit::MAX.get().into())
+            .limit(Limit::MAX.and_one_more() - 1)
             .consistent_read(true)
             .set_exclusive_start_key(start)
             .customize()
@@ -225,21 +233,14 @@ impl UserStore {
         user_id: &UserId,
         email: &EmailKey,
     ) -> Result<bool, Error> {
-        let decide = |user: Option<&User>| match user {
+        let decide = |read: &Stored, _: Timestamp| match &read.user {
             Some(user) if !claim.is_of(user) && user.held_claim().as_ref() == Some(email) => {
-                Ok(Some(user.clone()))
+                Ok(Decision::Store(Box::new(user.clone())))
             }
             Some(_) | None => Err(Unwritten::Ended(Claimed::Nothing)),
         };
-        let written = self
-            .change_with(
-                user_id,
-                Compared::All,
-                RecordedClaim::LeftOver,
-                decide,
-                |_| None,
-            )
-            .await;
+        let plan = Plan::change(Compared::All, RecordedClaim::LeftOver);
+        let written = self.write(AUTHOR, user_id, plan, decide, None).await;
         match written {
             Ok(_) => Ok(true),
             Err(Unwritten::Failed(WriteError::Failed(error))) => Err(error),
@@ -260,24 +261,21 @@ impl UserStore {
         let user_id = UserId::stored(user_id);
         let mut pauses = Pauses::of(self);
         loop {
-            let decide = |before: Option<&User>| match before {
-                Some(user) if user.email_key().is_some() => Ok(Some(user.clone())),
+            let decide = |read: &Stored, _: Timestamp| match &read.user {
+                Some(user) if user.email_key().is_some() => {
+                    Ok(Decision::Store(Box::new(user.clone())))
+                }
                 Some(_) | None => Err(Unwritten::Ended(Claimed::Nothing)),
             };
-            let written = self
-                .change_with(
-                    &user_id,
-                    Compared::Known,
-                    RecordedClaim::Unknown,
-                    decide,
-                    |_| None,
-                )
-                .await;
+            let plan = Plan::change(Compared::Known, RecordedClaim::Unknown);
+            let written = self.write(AUTHOR, &user_id, plan, decide, None).await;
             match written {
                 Ok(_) => return Ok(Claimed::Now),
                 Err(Unwritten::Ended(claimed)) => return Ok(claimed),
                 Err(Unwritten::Failed(WriteError::Failed(error))) => return Err(error),
-                Err(Unwritten::Failed(WriteError::Taken { .. } | WriteError::Recorded(_))) => {}
+                Err(Unwritten::Failed(
+                    WriteError::Taken { .. } | WriteError::Recorded(_) | WriteError::TooLarge,
+                )) => {}
             }
             if let Some(user) = self.get(&user_id, Consistency::Strong).await?
                 && let Some(email) = user.email_key()

@@ -4,20 +4,27 @@
 use serde_dynamo::Item;
 
 use super::{
-    Error, IdempotencyRecord, UserStore, WriteError,
+    Author, Error, HistoryRecord, IdempotencyRecord, Retention, UserStore, WriteError,
     action::{Action, Compared},
+    history::SECONDS_IN_A_DAY,
     transaction::Cancelled,
     user,
 };
-use crate::user::{EmailKey, User};
+use crate::user::{DeletedUser, EmailKey, Event, EventType, Timestamp, User, UserId, WriteId};
 
 /// A write of one user.
 #[derive(Clone, Copy)]
 pub(super) struct Write<'a> {
     /// The user that was read. `None` if there is no such user.
     pub(super) before: Option<&'a User>,
+    /// The `userId` at which there must be no user, if the write stores no user there either.
+    pub(super) vacant: Option<&'a UserId>,
     /// The new user. `None` deletes the user.
     pub(super) after: Option<&'a User>,
+    /// The deleted user that the write restores or erases.
+    pub(super) taken: Option<&'a DeletedUser>,
+    /// Whether a user without an `after` is erased. Otherwise it goes to the deleted users.
+    pub(super) erases: bool,
     /// Which attributes of the stored user must be unchanged.
     pub(super) compared: Compared,
     /// The record of the request that creates the user.
@@ -26,6 +33,10 @@ pub(super) struct Write<'a> {
     pub(super) recorded_claim: RecordedClaim,
     /// Another user, from whom this one takes the address: as it was read, and without the address.
     pub(super) loser: Option<(&'a User, &'a User)>,
+    /// Who writes.
+    pub(super) author: Author<'a>,
+    /// When the write was decided.
+    pub(super) now: Timestamp,
 }
 
 /// Whether the user holds the claim that its item records. The record can be wrong, for example
@@ -61,6 +72,70 @@ impl Write<'_> {
         let keeps_one = self.recorded_claim != RecordedClaim::LeftOver;
         self.after.filter(|_| keeps_one).and_then(User::email_key)
     }
+
+    /// The id of the write. It follows the earlier writes of the user.
+    fn id(&self) -> WriteId {
+        let of_user = self.before.and_then(User::last_write);
+        let of_deleted = self.taken.and_then(DeletedUser::last_write);
+        WriteId::after(of_user.into_iter().chain(of_deleted), self.now)
+    }
+
+    /// The user that goes to the deleted users. `None` if there is none, or if none is kept.
+    fn deleted_user(&self, id: WriteId, retention: Retention) -> Option<DeletedUser> {
+        let ended = self
+            .before
+            .filter(|_| self.after.is_none() && !self.erases)?;
+        let seconds = u64::from(retention.deleted_users_days) * SECONDS_IN_A_DAY;
+        let deleted = DeletedUser::new(ended.clone(), self.author.actor, id, self.now, seconds);
+        (seconds > 0).then_some(deleted)
+    }
+
+    /// What the write did, for the history.
+    fn event(&self) -> Option<Event> {
+        match (self.before, self.after, self.taken) {
+            (None, Some(after), None) => Event::created(after),
+            (None, Some(after), Some(taken)) => Event::restored(&taken.user, after),
+            (Some(before), Some(after), _) => Event::changed(before, after),
+            (Some(before), None, _) if !self.erases => {
+                Some(Event::ended(EventType::Deleted, before))
+            }
+            (Some(ended), None, _) => Some(Event::ended(EventType::Erased, ended)),
+            (None, None, Some(taken)) => Some(Event::ended(EventType::Erased, &taken.user)),
+            (None, None, None) => None,
+        }
+    }
+
+    /// The record of the write in the history of its user.
+    fn record_of_event(&self, id: WriteId, retention: Retention) -> Option<HistoryRecord> {
+        let event = self.event()?;
+        let of_deleted = self.taken.map(|taken| &taken.user);
+        let subject = self.after.or(self.before).or(of_deleted)?;
+        let user_id = subject.user_id();
+        let record = HistoryRecord::new(&event, user_id, self.author, id, self.now, retention)?;
+        Some(match event.event_type {
+            EventType::Erased => record.of_a_user_created_at(subject.created_at()),
+            EventType::Created
+            | EventType::Updated
+            | EventType::Disabled
+            | EventType::Enabled
+            | EventType::Deleted
+            | EventType::Restored => record,
+        })
+    }
+
+    /// The record of the loss of an address in the history of the other user.
+    fn record_of_loss(&self, id: WriteId, retention: Retention) -> Option<HistoryRecord> {
+        let (read, after) = self.loser?;
+        let event = Event::changed(read, after)?;
+        HistoryRecord::new(
+            &event,
+            after.user_id(),
+            self.author,
+            id,
+            self.now,
+            retention,
+        )
+    }
 }
 
 impl Refusal {
@@ -78,6 +153,12 @@ impl Refusal {
     }
 }
 
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        Self::Final(error)
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Final(error.into())
@@ -85,8 +166,8 @@ impl From<Error> for Refusal {
 }
 
 impl UserStore {
-    /// Writes the user, the claim on its address and the idempotency record, or nothing. Stores a
-    /// new revision in the item. Sets `has_attempt_to_follow` if a condition failed after an
+    /// Writes the user, the claim on its address, the record in its history, and the idempotency
+    /// record or the deleted user, or nothing. Stores a new revision in the item. Sets `has_attempt_to_follow` if a condition failed after an
     /// attempt timed out. That attempt may still reach DynamoDB.
     ///
     /// # Errors
@@ -97,16 +178,25 @@ impl UserStore {
         has_attempt_to_follow: &mut bool,
     ) -> Result<(), Refusal> {
         let keeps_claims = self.tables.emails.is_some();
+        let id = write.id();
         let after = write.after.map(|after| {
             let held = if keeps_claims {
                 write.wanted_claim()
             } else {
                 write.before.and_then(User::held_claim)
             };
-            after.clone().revised(held.as_ref())
+            after.clone().revised(id, held.as_ref())
         });
-        let loser = write.loser.map(|(_, after)| after.clone().revised(None));
-        let loser = loser.as_ref();
+        let deleted = write.deleted_user(id, self.retention);
+        if deleted.as_ref().is_some_and(|deleted| !deleted.fits()) {
+            return Err(WriteError::TooLarge.into());
+        }
+        let loser = write.loser.map(|(read, after)| {
+            let id = WriteId::after(read.last_write(), write.now);
+            (id, after.clone().revised(id, None))
+        });
+        let id_of_loss = loser.as_ref().map(|(id, _)| *id);
+        let loser = loser.as_ref().map(|(_, after)| after);
         let write = Write {
             after: after.as_ref(),
             loser: write
@@ -115,7 +205,11 @@ impl UserStore {
                 .map(|((read, _), after)| (read, after)),
             ..write
         };
-        let actions = actions(&write, keeps_claims);
+        let mut actions = actions(&write, keeps_claims);
+        actions.extend(deleted.as_ref().map(Action::PutDeleted));
+        let loss = id_of_loss.and_then(|id| write.record_of_loss(id, self.retention));
+        let records = [write.record_of_event(id, self.retention), loss];
+        actions.extend(records.into_iter().flatten().map(Action::PutHistory));
         match self.transact(&actions).await {
             Ok(()) => Ok(()),
             Err(Cancelled::Conflict) => Err(Refusal::Overtaken),
@@ -140,6 +234,7 @@ fn claim_to_release(user: &User) -> Option<EmailKey> {
 /// The actions of `write`. They are derived from the difference between `before` and `after`.
 fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     let mut actions = Vec::from_iter(user_action(write));
+    actions.extend(write.taken.map(Action::TakeDeleted));
     actions.extend(write.record.map(Action::PutRecord));
     if !keeps_claims {
         return actions;
@@ -173,7 +268,7 @@ fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
 
 fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
     Some(match (write.before, write.after) {
-        (None, None) => return None,
+        (None, None) => Action::CheckUser(write.vacant?.as_str(), None),
         (None, Some(after)) => Action::PutUser(after),
         // If another client wrote `_userService`, there is no new revision. The users can be equal.
         (Some(before), Some(after)) if before == after => {
@@ -191,9 +286,12 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
     for (action, found) in actions.iter().zip(found) {
         let Some(found) = found else { continue };
         match action {
-            Action::UpdateUser(..) | Action::DeleteUser(_) | Action::CheckUser(..) => {
-                return Refusal::Overtaken;
-            }
+            Action::UpdateUser(..)
+            | Action::DeleteUser(_)
+            | Action::CheckUser(..)
+            | Action::TakeDeleted(_)
+            | Action::PutDeleted(_)
+            | Action::PutHistory(_) => return Refusal::Overtaken,
             Action::PutUser(new) => {
                 user_id = true;
                 // The claim's condition holds if the stored user holds the claim, because both
@@ -224,9 +322,12 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::user::Actor;
 
     fn stored(item: Value) -> User {
         let item: Item = serde_json::from_value(item).unwrap();
@@ -255,6 +356,14 @@ mod tests {
             record: None,
             recorded_claim: RecordedClaim::Own,
             loser: None,
+            vacant: None,
+            taken: None,
+            erases: false,
+            author: Author {
+                actor: &Actor::Command("test"),
+                request_id: "",
+            },
+            now: Timestamp::from(UNIX_EPOCH),
         }
     }
 
@@ -268,6 +377,9 @@ mod tests {
             | Action::UpdateUser(..)
             | Action::DeleteUser(_)
             | Action::CheckUser(..)
+            | Action::PutDeleted(_)
+            | Action::TakeDeleted(_)
+            | Action::PutHistory(_)
             | Action::PutRecord(_) => None,
         });
         claims.collect()

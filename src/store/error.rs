@@ -26,6 +26,9 @@ pub enum WriteError {
     /// There is already a record with the idempotency key of the creation.
     #[error("the idempotency key is on record")]
     Recorded(Box<super::IdempotencyRecord>),
+    /// The user does not fit into an item of the deleted users.
+    #[error("the user is too large to be kept as a deleted user")]
+    TooLarge,
     /// The call to DynamoDB failed.
     #[error(transparent)]
     Failed(#[from] Error),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::AttributeValue as Attribute;
 
-use super::action::item;
 use crate::user::{FIELDS, Field, State, User};
 
 /// The maximum number of attributes that one condition compares. DynamoDB accepts 300 operators and
@@ -118,7 +117,7 @@ impl Expression {
     /// differ. So attributes that other clients write at the same time stay.
     pub(super) fn update(&mut self, before: &User, after: &User) -> String {
         let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            (item(before).collect(), item(after).collect());
+            (before.item().collect(), after.item().collect());
         let removed = before.keys().filter(|name| !after.contains_key(*name));
         let removed: Vec<_> = removed.map(|name| self.name(name)).collect();
         let set = after

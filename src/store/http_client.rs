@@ -106,13 +106,24 @@ impl TrustedRoots {
 /// The time limit for DNS, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The HTTP client for an `SdkConfig`: HTTP/1.1, and TLS 1.2 and 1.3 with rustls and ring. The
-/// client reads the `roots` when it is built. It opens connections in at most 1 s. All clones use
-/// the same connections.
+/// The HTTP client for an `SdkConfig`. See [`hyper_client`].
+pub fn http_client(roots: TrustedRoots) -> SharedHttpClient {
+    SharedHttpClient::new(Hyper(SharedHttpConnector::new(Pool(hyper_client(roots)))))
+}
+
+/// A client for requests with bodies of the type `B`.
+pub type HyperClient<B> = Client<BoxCloneSyncService<Uri, Stream, BoxError>, B>;
+
+/// An HTTP client: HTTP/1.1, and TLS 1.2 and 1.3 with rustls and ring. The client reads the `roots`
+/// when it is built. It opens connections in at most 1 s. All clones use the same connections.
 ///
 /// # Panics
 /// Never: ring has the ciphers of both versions of TLS.
-pub fn http_client(roots: TrustedRoots) -> SharedHttpClient {
+pub fn hyper_client<B>(roots: TrustedRoots) -> HyperClient<B>
+where
+    B: hyper::body::Body + Send,
+    B::Data: Send,
+{
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the ciphers of both versions")
@@ -129,10 +140,9 @@ pub fn http_client(roots: TrustedRoots) -> SharedHttpClient {
     let connect = ServiceBuilder::new()
         .timeout(CONNECT_TIMEOUT)
         .service(https);
-    let client = Client::builder(TokioExecutor::new())
+    Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .build(BoxCloneSyncService::new(connect));
-    SharedHttpClient::new(Hyper(SharedHttpConnector::new(Pool(client))))
+        .build(BoxCloneSyncService::new(connect))
 }
 
 /// A hyper client in the form of the AWS SDK.
@@ -154,7 +164,7 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// The connections.
 #[derive(Debug)]
-struct Pool(Client<BoxCloneSyncService<Uri, Stream, BoxError>, SdkBody>);
+struct Pool(HyperClient<SdkBody>);
 
 impl HttpConnector for Pool {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {

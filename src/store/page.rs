@@ -1,10 +1,10 @@
-//! Pages of users.
+//! Pages of users and of other items.
 
 use crate::user::User;
 
-/// The maximum number of users in one page: 1 to 100.
+/// The maximum number of items in one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit(u8);
+pub struct Limit(u16);
 
 impl Default for Limit {
     fn default() -> Self {
@@ -13,17 +13,25 @@ impl Default for Limit {
 }
 
 impl Limit {
-    /// The highest limit.
+    /// The highest limit that a client can choose.
     pub const MAX: Self = Self(100);
+    /// The number of records of the history in an export.
+    pub const EXPORT: Self = Self(1_000);
 
-    /// A limit of this number of users. `None` if the number is not from 1 to 100.
-    pub fn new(users: u8) -> Option<Self> {
-        (1..=Self::MAX.0).contains(&users).then_some(Self(users))
+    /// A limit of this number of items. `None` if the number is not from 1 to 100.
+    pub fn new(items: u16) -> Option<Self> {
+        (1..=Self::MAX.0).contains(&items).then_some(Self(items))
     }
 
-    /// The number of users.
-    pub fn get(self) -> u8 {
-        self.0
+    /// The number of items.
+    pub fn get(self) -> usize {
+        self.0.into()
+    }
+
+    /// What a call to DynamoDB asks for: one item more than the page has. If DynamoDB finds it, the
+    /// page is not the last page.
+    pub(super) fn and_one_more(self) -> i32 {
+        i32::from(self.0) + 1
     }
 }
 
@@ -31,23 +39,35 @@ impl Limit {
 /// [`UserId::for_lookup`](crate::user::UserId::for_lookup) rejects.
 pub type StartKey = String;
 
-/// The users of one page, and the start key of the next page.
+/// An item of a page.
+pub trait Keyed {
+    /// The key in the table or, in a history, among the records of the user.
+    fn key(&self) -> &str;
+}
+
+impl Keyed for User {
+    fn key(&self) -> &str {
+        self.user_id()
+    }
+}
+
+/// The items of one page, and the start key of the next page.
 #[derive(Debug)]
-pub struct Page {
-    /// The users, in the order of DynamoDB. The order has no meaning.
-    pub items: Vec<User>,
+pub struct Page<T> {
+    /// The items, in the order of DynamoDB.
+    pub items: Vec<T>,
     /// The start key of the next page. `None` on the last page.
     pub next: Option<StartKey>,
 }
 
-impl Page {
-    /// Keeps the first `length` users, but at least one user if there are any. The next page begins
+impl<T: Keyed> Page<T> {
+    /// Keeps the first `length` items, but at least one if there are any. The next page begins
     /// after them.
     pub fn cut_to(mut self, length: usize) -> Self {
         let length = length.max(1);
         if length < self.items.len() {
             self.items.truncate(length);
-            self.next = self.items.last().map(|last| last.user_id().to_owned());
+            self.next = self.items.last().map(|last| last.key().to_owned());
         }
         self
     }

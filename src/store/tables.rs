@@ -1,6 +1,6 @@
 //! Creates and checks the tables, and stores the sample user (feature `local`).
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, iter, time::Duration};
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
@@ -11,24 +11,32 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{UserStore, WriteError, call::chain, string, user};
+use super::{Author, Tables, UserStore, WriteError, call::chain, string, user};
+use crate::user::Actor;
+
+/// A table: its name, the parts of its key, and whether its items expire.
+struct Table<'a> {
+    name: &'a str,
+    key: &'static [&'static str],
+    expires: bool,
+}
 
 impl UserStore {
-    /// Creates the [`Tables`](super::Tables) that do not exist, with string keys and on-demand
-    /// capacity. Waits until the new tables are active. Returns whether it created the table of
-    /// users.
+    /// Creates the [`Tables`] that do not exist, with string keys and on-demand capacity. Waits
+    /// until the new tables are active. Returns whether it created the table of users.
     ///
     /// # Errors
     /// The cause of the failure, as a sentence.
     pub async fn create_tables(&self) -> Result<bool, String> {
-        if let Some(emails) = &self.tables.emails {
-            self.create_table(emails, "email").await?;
+        let mut has_created_users = false;
+        for table in self.tables() {
+            let is_new = self.create_table(&table).await?;
+            if is_new && table.expires {
+                self.forget_in_time(table.name).await?;
+            }
+            has_created_users |= is_new && table.name == self.tables.users;
         }
-        let keys = &self.tables.idempotency_keys;
-        if self.create_table(keys, "idempotencyKey").await? {
-            self.forget_in_time(keys).await?;
-        }
-        self.create_table(&self.tables.users, "userId").await
+        Ok(has_created_users)
     }
 
     /// The approximate number of users. DynamoDB updates this number about every six hours. `None`
@@ -48,28 +56,44 @@ impl UserStore {
         count.try_into().ok()
     }
 
-    /// The names of the [`Tables`](super::Tables), each with the name of its partition key.
-    fn keys(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        let emails = self
-            .tables
-            .emails
-            .iter()
-            .map(|emails| (emails.as_str(), "email"));
+    /// The tables of users and claims, and then all others.
+    fn tables(&self) -> impl Iterator<Item = Table<'_>> {
+        let Tables {
+            users,
+            emails,
+            idempotency_keys,
+            deleted_users,
+            history,
+        } = &*self.tables;
+        let lasting = |name, key| Table {
+            name,
+            key,
+            expires: false,
+        };
+        let expiring = |name, key| Table {
+            name,
+            key,
+            expires: true,
+        };
+        let emails = emails.as_deref();
+        let claims = emails.map(|emails| lasting(emails, &["email"]));
         let others = [
-            (self.tables.users.as_str(), "userId"),
-            (self.tables.idempotency_keys.as_str(), "idempotencyKey"),
+            expiring(idempotency_keys, &["idempotencyKey"]),
+            expiring(deleted_users, &["userId"]),
+            expiring(history, &["userId", "id"]),
         ];
-        others.into_iter().chain(emails)
+        iter::once(lasting(users, &["userId"]))
+            .chain(claims)
+            .chain(others)
     }
 
-    /// Checks that DynamoDB responds and that the [`Tables`](super::Tables) exist. Reads one key
-    /// from each table.
+    /// Checks that DynamoDB responds and that the [`Tables`] exist. Reads one key from each table.
     ///
     /// # Errors
     /// The first problem, as a sentence.
     pub async fn check_tables(&self) -> Result<(), String> {
-        for (table, key_name) in self.keys() {
-            self.check_table(table, key_name).await?;
+        for table in self.tables() {
+            self.check_table(&table).await?;
         }
         Ok(())
     }
@@ -79,28 +103,31 @@ impl UserStore {
     /// # Errors
     /// The first problem, as a sentence.
     pub async fn check_users_and_claims(&self) -> Result<(), String> {
-        let others = [self.tables.idempotency_keys.as_str()];
-        for (table, key_name) in self.keys().filter(|(table, _)| !others.contains(table)) {
-            self.check_table(table, key_name).await?;
+        for table in self.tables().filter(|table| !table.expires) {
+            self.check_table(&table).await?;
         }
         Ok(())
     }
 
-    async fn check_table(&self, table: &str, key_name: &str) -> Result<(), String> {
-        let call = self.client.get_item().table_name(table);
-        let Err(error) = call.key(key_name, string("1")).send().await else {
+    async fn check_table(&self, table: &Table<'_>) -> Result<(), String> {
+        let Table { name, key, .. } = table;
+        let sample = key.iter().map(|part| ((*part).to_owned(), string("1")));
+        let call = self.client.get_item().table_name(*name);
+        let call = call.set_key(Some(sample.collect()));
+        let Err(error) = call.send().await else {
             return Ok(());
         };
         let is_refused = error.code() == Some("ValidationException");
         Err(match error.as_service_error() {
             Some(GetItemError::ResourceNotFoundException(_)) => {
-                format!("there is no table {table}; make it, or name another")
+                format!("there is no table {name}; make it, or name another")
             }
             Some(_) if is_refused => format!(
-                "the key of the table {table} is not {key_name}; name the tables of users, claims \
-                 and keys in --table, --emails-table and --idempotency-table"
+                "the key of the table {name} is not {}; name the tables in --table, --emails-table, \
+                 --idempotency-table, --deleted-users-table and --history-table",
+                key.join(" and ")
             ),
-            Some(_) | None => reason(&format!("the table {table} cannot be read"), &error),
+            Some(_) | None => reason(&format!("the table {name} cannot be read"), &error),
         })
     }
 
@@ -123,28 +150,28 @@ impl UserStore {
         has("DescribeTimeToLive", call.send().await)
     }
 
-    async fn create_table(&self, table: &str, key_name: &str) -> Result<bool, String> {
-        let key = KeySchemaElement::builder()
-            .attribute_name(key_name)
-            .key_type(KeyType::Hash)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(key_name)
-            .attribute_type(ScalarAttributeType::S)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let created = self
+    async fn create_table(&self, table: &Table<'_>) -> Result<bool, String> {
+        let mut call = self
             .client
             .create_table()
-            .table_name(table)
-            .key_schema(key)
-            .attribute_definitions(attribute)
-            .billing_mode(BillingMode::PayPerRequest)
-            .send()
-            .await;
+            .table_name(table.name)
+            .billing_mode(BillingMode::PayPerRequest);
+        for (part, key_type) in table.key.iter().zip([KeyType::Hash, KeyType::Range]) {
+            let element = KeySchemaElement::builder()
+                .attribute_name(*part)
+                .key_type(key_type)
+                .build()
+                .map_err(|error| error.to_string())?;
+            let attribute = AttributeDefinition::builder()
+                .attribute_name(*part)
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .map_err(|error| error.to_string())?;
+            call = call.key_schema(element).attribute_definitions(attribute);
+        }
+        let created = call.send().await;
         match created {
-            Ok(_) => self.wait_until_active(table).await,
+            Ok(_) => self.wait_until_active(table.name).await,
             Err(error)
                 if error
                     .as_service_error()
@@ -204,8 +231,18 @@ impl UserStore {
             ("email", "test@example.com"),
         ];
         let sample = sample.map(|(name, text)| (name.to_owned(), string(text)));
-        match self.create(&user(HashMap::from(sample)), None).await {
-            Ok(()) | Err(WriteError::Taken { .. } | WriteError::Recorded(_)) => Ok(()),
+        let author = Author {
+            actor: &Actor::Command("user-service"),
+            request_id: "",
+        };
+        let created = self
+            .create(author, &user(HashMap::from(sample)), None)
+            .await;
+        match created {
+            Ok(())
+            | Err(WriteError::Taken { .. } | WriteError::Recorded(_) | WriteError::TooLarge) => {
+                Ok(())
+            }
             Err(WriteError::Failed(error)) => {
                 Err(format!("the sample user was not stored: {error}"))
             }

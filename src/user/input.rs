@@ -184,13 +184,25 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// All errors found, including repeated names and names that were not read.
-    pub(super) fn finish<T>(mut self, value: T) -> Result<T, FieldErrors> {
+    pub(super) fn finish<T>(self, value: T) -> Result<T, FieldErrors> {
+        self.finish_with(value, why_read_only)
+    }
+
+    /// The same, where `why` says why a client with this view may not send a member.
+    ///
+    /// # Errors
+    /// As [`Reader::finish`].
+    pub(super) fn finish_with<T>(
+        mut self,
+        value: T,
+        why: fn(&str, View) -> &'static str,
+    ) -> Result<T, FieldErrors> {
         let (names, repeated) = self.members.names();
         for name in repeated {
             self.errors.push_field(name, "is given more than once");
         }
         for name in names.into_iter().filter(|name| !self.read.contains(*name)) {
-            let message = format!("{}; leave it out", why_read_only(name, self.view));
+            let message = format!("{}; leave it out", why(name, self.view));
             self.errors.push_field(name, message);
         }
         self.errors.none_or(value)

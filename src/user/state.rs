@@ -1,9 +1,8 @@
 //! The service's own data in an item.
 
 use serde_dynamo::AttributeValue;
-use uuid::Uuid;
 
-use super::{EmailKey, Map};
+use super::{EmailKey, Map, WriteId};
 
 /// The service's own state of a user: the map attribute `_userService`. Responses do not show
 /// the state.
@@ -19,14 +18,14 @@ const EMAIL_KEY: &str = "emailKey";
 impl State {
     /// The name of the attribute.
     pub const NAME: &str = "_userService";
-    /// The name of the member with the revision. The revision is a random value, and each write of
-    /// the service stores a new one. If the revision is unchanged, the service has not written the
+    /// The name of the member with the revision. The revision is the id of the last write of the
+    /// service. If the revision is unchanged, the service has not written the
     /// item since, but other clients can have changed it.
     pub const REVISION: &str = "revision";
 
     /// The state after the first write of an item.
-    pub(super) fn new() -> Self {
-        Self(Map::new()).revised()
+    pub(super) fn new(write: WriteId) -> Self {
+        Self(Map::new()).revised(write)
     }
 
     /// Reads the attribute [`State::NAME`].
@@ -52,9 +51,17 @@ impl State {
         self.0.get(Self::REVISION)
     }
 
-    /// The same state with a new revision.
-    pub(super) fn revised(mut self) -> Self {
-        let revision = AttributeValue::S(Uuid::new_v4().to_string());
+    /// The id of the last write of the service.
+    pub(super) fn last_write(&self) -> Option<WriteId> {
+        match self.revision() {
+            Some(AttributeValue::S(id)) => WriteId::parse(id),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The same state with the revision of this `write`.
+    pub(super) fn revised(mut self, write: WriteId) -> Self {
+        let revision = AttributeValue::S(write.to_string());
         self.0.insert(Self::REVISION.to_owned(), revision);
         self
     }

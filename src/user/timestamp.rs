@@ -4,18 +4,28 @@ use std::{fmt, time::SystemTime};
 
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-/// A point in time, in whole milliseconds.
+/// A point in time. Its text has whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(OffsetDateTime);
 
-/// Truncates to whole milliseconds.
 impl From<SystemTime> for Timestamp {
     fn from(moment: SystemTime) -> Self {
-        Self(OffsetDateTime::from(moment).truncate_to_millisecond())
+        Self(moment.into())
     }
 }
 
 impl Timestamp {
+    /// The time `seconds` after 1970. `None` if it is after the year 9999.
+    pub fn from_unix_seconds(seconds: u64) -> Option<Self> {
+        let seconds = seconds.try_into().ok()?;
+        OffsetDateTime::from_unix_timestamp(seconds).ok().map(Self)
+    }
+
+    /// The Unix time in nanoseconds.
+    pub(super) fn unix_nanoseconds(self) -> u128 {
+        self.0.unix_timestamp_nanos().try_into().unwrap_or_default()
+    }
+
     /// The Unix time in seconds, as DynamoDB's Time to Live (TTL) uses it.
     pub fn unix_seconds(self) -> u64 {
         self.0.unix_timestamp().try_into().unwrap_or_default()
@@ -43,10 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_keeps_milliseconds_and_nothing_finer() {
-        let moment = |nanoseconds| UNIX_EPOCH + Duration::from_nanos(nanoseconds);
-        let (coarse, fine) = (moment(1_000_000), moment(1_999_999));
-        assert_eq!(Timestamp::from(fine), Timestamp::from(coarse));
+    fn a_timestamp_shows_milliseconds_and_nothing_finer() {
+        let fine = UNIX_EPOCH + Duration::from_nanos(1_999_999);
         assert_eq!(
             Timestamp::from(fine).to_string(),
             "1970-01-01T00:00:00.001Z"

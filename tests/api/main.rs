@@ -9,9 +9,11 @@ mod support;
 mod users {
     mod create;
     mod delete;
+    mod deletion;
     mod emails;
     mod entity_tags;
     mod get;
+    mod history;
     mod idempotency;
     mod legacy_items;
     mod list;
@@ -47,6 +49,7 @@ mod store {
     mod contention;
     mod crashes;
     mod failures;
+    mod history;
     mod linearizability;
 }
 
@@ -66,5 +69,8 @@ mod commands {
     mod claim_emails_options;
     mod data_file;
     mod dynamodb_elsewhere;
+    mod events;
+    mod forget_erased;
     mod serve;
+    mod vacuum;
 }

@@ -7,6 +7,7 @@
 mod answer;
 pub mod contract;
 pub mod events;
+mod history;
 mod logs;
 pub mod program;
 pub mod runtime_api;
@@ -21,13 +22,13 @@ mod users;
 
 pub use self::{
     answer::Answer,
+    history::{history, history_is_exact, history_types},
     logs::log_file,
     service::Service,
     setup::{Setup, Through},
     store_faults::{RandomFaults, Rates},
     users::{
-        CANARY, DIGITS_38, ada, all_users, claims_are_those_of_the_users,
-        claims_are_those_of_the_users_with_loser, if_match, item_of_everything, legacy_user,
-        some_email, some_id, take_state,
+        CANARY, DIGITS_38, ada, all_users, claims_are_those_of_the_users, if_match,
+        item_of_everything, legacy_user, some_email, some_id, take_state,
     },
 };

@@ -87,12 +87,58 @@ const refused = await client.PUT("/users/{userId}", { params: { path }, body: { 
 assert.equal(refused.response.status, 400);
 assert.deepEqual(refused.error?.errors?.map(({ field }) => field), ["/email"]);
 
-// Delete it; then it is gone.
+// Delete it; then it is gone, and among the deleted users.
 const deleted = await client.DELETE("/users/{userId}", { params: { path } });
 assert.equal(deleted.response.status, 204);
 const gone = await client.GET("/users/{userId}", { params: { path } });
 assert.equal(gone.response.status, 404);
 assert.equal(gone.error?.message, "No user data found");
+const kept = await client.GET("/deleted-users/{userId}", { params: { path } });
+assert.equal(kept.data?.userId, user.userId);
+assert.equal(kept.data.user.name, "Ada King");
+assert.equal(kept.data.user.version, 4);
+assert.ok(kept.data.expiresAt && kept.data.expiresAt > kept.data.deletedAt);
+
+// Restore it, with another address; and only once.
+const email = "ada.king@example.com";
+const restored = await client.POST("/deleted-users/{userId}/restore", { params: { path }, body: { email } });
+assert.equal(restored.response.status, 200);
+assert.deepEqual([restored.data?.email, restored.data?.version], [email, 5]);
+const twice = await client.POST("/deleted-users/{userId}/restore", { params: { path } });
+assert.equal(twice.response.status, 404);
+
+// Its history says what was done, newest first, page by page.
+const records: components["schemas"]["HistoryRecord"][] = [];
+let after: string | undefined;
+do {
+  const query = { limit: 2, ...(after && { cursor: after }) };
+  const { data } = await client.GET("/users/{userId}/history", { params: { path, query } });
+  assert.ok(data);
+  records.push(...data.items);
+  after = data.nextCursor;
+} while (after);
+assert.deepEqual(
+  records.map(({ type, version, changed }) => [type, version, changed]),
+  [
+    ["user.restored", 5, ["email"]],
+    ["user.deleted", 4, []],
+    ["user.updated", 3, ["phone", "metadata"]],
+    ["user.updated", 2, ["name", "phone", "metadata"]],
+    ["user.created", 1, ["name", "email", "metadata"]],
+  ],
+);
+assert.equal(records[0]?.actor?.type, "service");
+const exported = await client.GET("/users/{userId}/export", { params: { path } });
+assert.deepEqual(exported.data, { user: restored.data, history: { items: records } });
+
+// Erase it; then nothing but the history is left.
+const erase = { path, query: { erase: true } };
+assert.equal((await client.DELETE("/users/{userId}", { params: erase })).response.status, 204);
+const erased = await client.GET("/users/{userId}/export", { params: { path } });
+assert.deepEqual(Object.keys(erased.data ?? {}), ["history"]);
+assert.equal(erased.data?.history?.items[0]?.type, "user.erased");
+const { data: deletedUsers } = await client.GET("/deleted-users", { params: { query: { limit: 100 } } });
+assert.ok(deletedUsers?.items.every(({ userId }) => userId !== user.userId));
 
 // @ts-expect-error: a field that the contract does not have
 void ({ name: "Ada", email: "ada@example.com", age: 36 } satisfies components["schemas"]["NewUser"]);
@@ -101,4 +147,4 @@ void ({ name: "Ada" } satisfies components["schemas"]["NewUser"]);
 // @ts-expect-error: a path that the contract does not have
 void (() => client.GET("/people"));
 
-console.log(`${user.userId}: created, read, listed, replaced, patched and deleted`);
+console.log(`${user.userId}: created, read, listed, replaced, patched, deleted, restored and erased`);

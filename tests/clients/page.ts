@@ -89,6 +89,22 @@ assert.match(list.body, /"items"/);
 assert.match(list.body, new RegExp(`"userId": "${userId}"`));
 assert.equal((await tryOut(page, "replaceUser", { parameters, body: replacement })).status, "200");
 assert.equal((await tryOut(page, "deleteUser", { parameters })).status, "204");
+const kept = await tryOut(page, "getDeletedUser", { parameters });
+assert.equal(kept.status, "200");
+assert.match(kept.body, /"expiresAt"/);
+const deletedUsers = await tryOut(page, "listDeletedUsers", { parameters: { limit: "100" } });
+assert.equal(deletedUsers.status, "200");
+assert.match(deletedUsers.body, new RegExp(`"userId": "${userId}"`));
+const restoration = { parameters, body: { email: `king-${user.email}` } };
+assert.equal((await tryOut(page, "restoreUser", restoration)).status, "200");
+const history = await tryOut(page, "listUserHistory", { parameters });
+assert.equal(history.status, "200");
+assert.match(history.body, /"user.restored"/);
+assert.equal((await tryOut(page, "deleteUser", { parameters })).status, "204");
+assert.equal((await tryOut(page, "eraseDeletedUser", { parameters })).status, "204");
+const exported = await tryOut(page, "exportUser", { parameters });
+assert.equal(exported.status, "200");
+assert.match(exported.body, /"user.erased"/);
 assert.deepEqual(problems, []);
 
 // As another caller: a user may not list all.
@@ -103,13 +119,32 @@ for (const [operationId, status] of [
   ["getUser", "200"],
   ["replaceUser", "200"],
   ["patchUser", "200"],
+  ["listUserHistory", "200"],
+  ["exportUser", "200"],
   ["deleteUser", "204"],
+  ["listDeletedUsers", "200"],
+  ["getDeletedUser", "200"],
+  ["restoreUser", "200"],
+  ["deleteUser", "204"],
+  ["eraseDeletedUser", "204"],
 ] as const) {
   assert.equal((await tryOut(page, operationId)).status, status, operationId);
 }
 
 // Each error has an example of its own.
-for (const operationId of ["findUsers", "createUser", "replaceUser", "patchUser", "deleteUser"]) {
+for (const operationId of [
+  "findUsers",
+  "createUser",
+  "replaceUser",
+  "patchUser",
+  "deleteUser",
+  "listUserHistory",
+  "exportUser",
+  "listDeletedUsers",
+  "getDeletedUser",
+  "restoreUser",
+  "eraseDeletedUser",
+]) {
   const examples = await errorExamples(page, operationId);
   assert.ok(examples.length >= 7, operationId);
   for (const [status, example] of examples) assert.equal(String(example.status), status, operationId);
@@ -117,4 +152,4 @@ for (const operationId of ["findUsers", "createUser", "replaceUser", "patchUser"
 
 assert.deepEqual(problems, []);
 await browser.close();
-console.log(`${userId}: created, read, listed, replaced and deleted on the page, which shows each error`);
+console.log(`${userId}: created, read, listed, replaced, deleted, restored and erased on the page, which shows each error`);

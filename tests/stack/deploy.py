@@ -14,10 +14,11 @@ rules for what the emulator does not do:
   they show that document and template fit together, and not how AWS reads them. A merge keeps an old
   policy, authorizers and gateway responses here, and drops old paths, which AWS would keep too.
 - It does not read `x-amazon-apigateway-auth`.
-- It has no CodeDeploy, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any metric
-  query of an alarm. It has no stage settings, so no throttling, no access logs and no traces.
+- It has no CodeDeploy, no pipe, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any
+  metric query of an alarm. The stream is real; ../stack.py fills in the template of its events. It has no stage settings, so no throttling, no access logs and no traces.
 - It routes no custom domain name: the function gets the event that the gateway would make of one.
-- It checks no `Rules` of the template, and deletes what `RetainExceptOnCreate` keeps.
+- It checks no `Rules` of the template, deletes what `RetainExceptOnCreate` keeps, and makes nothing in an
+  update whose condition was false before.
 """
 
 import argparse
@@ -204,7 +205,7 @@ class Deployment:
                 "type": authorizer["type"].upper(),
                 "providerARNs": authorizer["providerARNs"],
             }
-            for name, scheme in schemes.items()
+            for name, scheme in sorted(schemes.items())
             if (authorizer := scheme.get("x-amazon-apigateway-authorizer"))
         ]
 
@@ -300,13 +301,21 @@ class Answer:
         return f"{self.status} {self.fields} {self.text[:300]}"
 
 
+def named_tables(name):
+    """The parameters of the tables that outlive a stack, so that another stack has others."""
+    return {
+        "TableName": name,
+        "EmailsTableName": f"{name}-emails",
+        "DeletedUsersTableName": f"{name}-deleted",
+        "HistoryTableName": f"{name}-history",
+    }
+
+
 class Deployed(unittest.TestCase):
     maxDiff = None
 
     def deploy(self, name, **parameters):
-        """The tables get the stack's name, for they outlive it."""
-        tables = {"TableName": name, "EmailsTableName": f"{name}-emails"}
-        deployment = Deployment(name, **(tables | parameters))
+        deployment = Deployment(name, **(named_tables(name) | parameters))
         self.addCleanup(deployment.delete)
         return deployment
 
@@ -330,8 +339,9 @@ class Deployed(unittest.TestCase):
     def check_status(self, answer, status):
         self.assertEqual(answer.status, status, answer)
 
-    def check_life(self, deployment, caller, reader=None):
-        """Create, read, find, replace, patch, list and delete; and what fails on the way."""
+    def check_life(self, deployment, caller, reader=None, others=()):
+        """Create, read, find, replace, patch, disable, list, delete, restore, export and erase; and what fails
+        on the way."""
 
         def call(method, path, **rest):
             return deployment.request(method, path, caller=caller, **rest)
@@ -350,21 +360,78 @@ class Deployed(unittest.TestCase):
         self.check_status(unchanged, 304)
         self.check_status(call("HEAD", "/users/ada"), 200)
         listed = call("GET", "/users?limit=5")
-        self.assertEqual(listed.json["items"], [created.json], listed)
+        self.assertCountEqual(listed.json["items"], [created.json, *others], listed)
         replaced = call("PUT", "/users/ada", body={"name": "Ada L", "email": "ada@example.com"})
         self.check_status(replaced, 200)
         patched = call(
             "PATCH", "/users/ada", body={"name": "A"}, Content_Type="application/merge-patch+json"
         )
         self.check_status(patched, 200)
+        disabled = call(
+            "PATCH",
+            "/users/ada",
+            body={"status": "disabled"},
+            Content_Type="application/merge-patch+json",
+        )
+        self.check_status(disabled, 200)
         stale = call("DELETE", "/users/ada", If_Match=read.fields["etag"])
         self.check_status(stale, 412)
         self.check_status(call("DELETE", "/users/ada"), 204)
         self.check_status(call("GET", "/users/ada"), 404)
+        self.check_deleted(call, disabled.json)
+
+    def check_deleted(self, call, user):
+        """The life of a user after its deletion, and what is known of it at each time."""
+        deleted = call("GET", "/deleted-users/ada")
+        self.check_status(deleted, 200)
+        self.assertEqual(deleted.json["user"]["name"], user["name"])
+        self.assertEqual(deleted.json["user"]["version"], user["version"] + 1)
+        listed = call("GET", "/deleted-users?limit=5")
+        self.assertEqual(listed.json["items"], [deleted.json], listed)
+        exported = call("GET", "/users/ada/export")
+        self.check_status(exported, 200)
+        self.assertEqual(exported.json.keys(), {"deletedUser", "history"})
+        # The address is free.
+        bob = {"userId": "bob", "name": "Bob", "email": "ada@example.com"}
+        self.check_status(call("POST", "/users", body=bob), 201)
+        taken = call("POST", "/deleted-users/ada/restore")
+        self.assertEqual((taken.status, taken.json["code"]), (409, "email_taken"))
+        address = {"email": "ada@example.org"}
+        restored = call("POST", "/deleted-users/ada/restore", body=address)
+        self.check_status(restored, 200)
+        self.assertEqual(restored.json["version"], user["version"] + 2)
+        self.check_status(call("GET", "/deleted-users/ada"), 404)
+        for path in ["/users/ada", "/users?email=ada@example.org"]:
+            self.assertEqual(call("GET", path).json, restored.json, path)
+        history = call("GET", "/users/ada/history?limit=6")
+        self.check_status(history, 200)
+        types = ["restored", "deleted", "disabled", "updated", "updated", "created"]
+        found = [(it["type"], it["version"]) for it in history.json["items"]]
+        self.assertEqual(found, [(f"user.{it}", 6 - at) for at, it in enumerate(types)])
+        self.assertEqual(history.json["items"][0]["changed"], ["email"])
+        exported = call("GET", "/users/ada/export")
+        self.assertEqual(exported.json["user"], restored.json)
+        self.assertEqual(exported.json["history"]["items"][:6], history.json["items"])
+        # Gone for good: of the users, and of the deleted users.
+        self.check_status(call("DELETE", "/users/bob?erase=true"), 204)
+        self.check_status(call("DELETE", "/users/ada"), 204)
+        self.check_status(call("DELETE", "/deleted-users/ada"), 204)
+        for method, path in [
+            ("GET", "/deleted-users/ada"),
+            ("GET", "/deleted-users/bob"),
+            ("DELETE", "/users/ada?erase=true"),
+            ("POST", "/deleted-users/ada/restore"),
+        ]:
+            self.check_status(call(method, path), 404)
+        history = call("GET", "/users/ada/history?limit=2")
+        types = [it["type"] for it in history.json["items"]]
+        self.assertEqual(types, ["user.erased", "user.deleted"])
 
     def check_paths(self, deployment, caller):
         """404 of the gateway where no route is, and 405 of the function where a method is not."""
-        for path in ["/", "/nothing", "/nothing/else", "/users/ada/else", "/docs/else"]:
+        paths = ["/", "/nothing", "/nothing/else", "/users/ada/else", "/docs/else"]
+        paths += ["/users/ada/history/else", "/deleted-users/ada/else", "/deleted-users/ada/restore/else"]
+        for path in paths:
             for method in ["GET", "DELETE", "OPTIONS", "POST", "PUT"]:
                 body = {} if method in ["POST", "PUT"] else None
                 answer = deployment.request(method, path, body=body)
@@ -373,13 +440,14 @@ class Deployed(unittest.TestCase):
             self.check_status(deployment.request("HEAD", path), 404)
             text = deployment.request("POST", path, body="text", Content_Type="text/plain")
             self.check_status(text, 404)
-        answer = deployment.request("POST", "/users/ada", caller=caller)
-        self.check_status(answer, 405)
-        self.assertIn("GET", answer.fields["allow"])
+        for path in ["/users/ada", "/users/ada/history", "/users/ada/export", "/deleted-users/ada"]:
+            answer = deployment.request("POST", path, caller=caller)
+            self.check_status(answer, 405)
+            self.assertIn("GET", answer.fields["allow"])
         # "ANY" is any of seven methods, and TRACE is none of them.
         responses = deployment.expected.document["x-amazon-apigateway-gateway-responses"]
         untaken = int(responses["MISSING_AUTHENTICATION_TOKEN"]["statusCode"])
-        for path in ["/users", "/users/ada"]:
+        for path in ["/users", "/users/ada", "/deleted-users", "/users/ada/history"]:
             self.check_status(deployment.request("TRACE", path, caller=caller), untaken)
 
 
@@ -404,9 +472,10 @@ class Creation(Deployed):
         self.check_api(deployment)
         self.check_life(deployment, ADMIN)
         self.check_paths(deployment, ADMIN)
-        for caller, status in [(None, 401), ({"sub": "2", "scope": "users/read"}, 403)]:
-            answer = deployment.request("GET", "/users", caller=caller)
-            self.check_status(answer, status)
+        for path in ["/users", "/deleted-users"]:
+            for caller, status in [(None, 401), ({"sub": "2", "scope": "users/read"}, 403)]:
+                answer = deployment.request("GET", path, caller=caller)
+                self.check_status(answer, status)
 
     def test_users_are_read_by_anyone_and_written_by_signers(self):
         deployment = self.deploy("none", **rules.MODES["NONE"])
@@ -415,38 +484,61 @@ class Creation(Deployed):
         self.check_paths(deployment, "signed")
         self.check_status(deployment.request("GET", "/users"), 200)
         self.check_status(deployment.request("POST", "/users", body={"name": "Ada"}), 401)
+        for path in ["/deleted-users", "/users/ada/history", "/users/ada/export"]:
+            self.check_status(deployment.request("GET", path), 401)
 
     def test_existing_tables_are_used_and_stay(self):
         aws = ENVIRONMENT.aws
-        for table, key in [("Tutorial", "userId"), ("Claims", "email")]:
+        names = named_tables("claims") | {"TableName": "Tutorial"}
+        keys = [["userId"], ["email"], ["userId"], ["userId", "id"]]
+        for table, key in zip(names.values(), keys):
+            kinds = zip(key, ["HASH", "RANGE"])
             aws.dynamodb.create_table(
                 TableName=table,
                 BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": it, "AttributeType": "S"} for it in key],
+                KeySchema=[{"AttributeName": it, "KeyType": kind} for it, kind in kinds],
             )
         old = {"userId": "1", "name": "Test User", "email": "test@example.com"}
         item = {name: {"S": value} for name, value in old.items()}
         aws.dynamodb.put_item(TableName="Tutorial", Item=item)
-        tables = {"TableName": "Tutorial", "EmailsTableName": "Claims"}
-        deployment = Deployment("tables", ExistingTables="all", **tables)
+        deployment = Deployment("tables", ExistingTables="all", **names)
         try:
             self.check_api(deployment)
             read = deployment.request("GET", "/users?userId=1", caller="signed")
             self.check_status(read, 200)
             self.assertEqual({name: read.json[name] for name in old}, old)
-            self.assertNotIn("UserTable", deployment.resources)
+            self.assertFalse(deployment.resources.keys() & set(rules.LASTING.values()))
+            self.check_life(deployment, "signed", others=[read.json])
         finally:
             deployment.delete()
         kept = aws.dynamodb.get_item(TableName="Tutorial", Key={"userId": {"S": "1"}})
         self.assertEqual(kept["Item"]["name"], item["name"])
 
+    def test_the_tutorials_table_takes_one_parameter(self):
+        key = [{"AttributeName": "userId", "KeyType": "HASH"}]
+        ENVIRONMENT.aws.dynamodb.create_table(
+            TableName="UserData",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "userId", "AttributeType": "S"}],
+            KeySchema=key,
+        )
+        deployment = Deployment("tutorial", ExistingTables="users")
+        self.addCleanup(deployment.delete)
+        made = deployment.resources.keys() & set(rules.LASTING.values())
+        self.assertEqual(made, set(rules.LASTING.values()) - {"UserTable"})
+        self.check_life(deployment, "signed")
+
     def test_the_tables_that_the_stack_makes_outlive_it_and_are_taken_by_the_next_one(self):
-        names = {"TableName": "retained", "EmailsTableName": "retained-emails"}
+        names = named_tables("retained")
         deployment = Deployment("retained", **names)
         user = {"userId": "ada", "name": "Ada", "email": "ada@example.com"}
         self.check_status(deployment.request("POST", "/users", body=user, caller="signed"), 201)
-        kept = {deployment.resources[name] for name in ["UserTable", "UserEmailsTable"]}
+        self.check_status(deployment.request("DELETE", "/users/ada", caller="signed"), 204)
+        kept = {deployment.resources[name] for name in rules.LASTING.values()}
+        for name in kept - {deployment.resources["UserTable"], deployment.resources["UserEmailsTable"]}:
+            expiry = deployment.aws.dynamodb.describe_time_to_live(TableName=name)
+            self.assertEqual(expiry["TimeToLiveDescription"]["AttributeName"], "expiresAt")
         gone = deployment.resources["UserIdempotencyKeysTable"]
         deployment.delete()
         tables = ENVIRONMENT.aws.dynamodb.list_tables()["TableNames"]
@@ -455,8 +547,53 @@ class Creation(Deployed):
         with self.assertRaisesRegex(AssertionError, "(?i)already exists|preexisting"):
             self.deploy("again", **names)
         deployment = self.deploy("next", ExistingTables="all", **names)
+        restored = deployment.request("POST", "/deleted-users/ada/restore", caller="signed")
+        self.check_status(restored, 200)
         read = deployment.request("GET", "/users?email=ada@example.com", caller="signed")
         self.assertEqual((read.status, read.json["userId"]), (200, "ada"))
+        history = deployment.request("GET", "/users/ada/history", caller="signed")
+        types = [it["type"] for it in history.json["items"]]
+        self.assertEqual(types, ["user.restored", "user.deleted", "user.created"])
+
+    def test_the_stream_of_the_history_has_what_the_events_are_made_of(self):
+        deployment = self.deploy("events", EventTarget=rules.BUS)
+        self.check_api(deployment)
+        self.check_life(deployment, "signed")
+        aws, table = deployment.aws, deployment.resources["UserHistoryTable"]
+        stream = aws.dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+        pipe = deployment.expected.properties("EventPipe")
+        self.assertEqual(pipe["Source"], "{UserHistoryTable.StreamArn}")
+        (shard,) = aws.dynamodbstreams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
+        start = pipe["SourceParameters"]["DynamoDBStreamParameters"]["StartingPosition"]
+        shard = aws.dynamodbstreams.get_shard_iterator(
+            StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType=start
+        )
+        records = aws.dynamodbstreams.get_records(ShardIterator=shard["ShardIterator"])["Records"]
+        self.assertEqual({it["eventName"] for it in records}, {"INSERT"})
+        events = {"ada": [], "bob": []}
+        for record in records:
+            # The strings of the record; the number is the time at which it expires.
+            image = {name: it["S"] for name, it in record["dynamodb"]["NewImage"].items() if "S" in it}
+            event = rules.event_of(pipe["TargetParameters"]["InputTemplate"], image)
+            events[event["subject"]].append(event)
+        for user_id, sent in events.items():
+            history = deployment.request("GET", f"/users/{user_id}/history", caller="signed").json
+            self.assertEqual(len(sent), len(history["items"]), sent)
+            for event, record in zip(reversed(sent), history["items"]):
+                data = event["data"]
+                changed = data.pop("changed")
+                self.assertEqual([it for it in changed.split(",") if it], record["changed"])
+                data |= {"changed": record["changed"], "version": int(data["version"])}
+                record |= data
+                expected = {name: record[name] for name in ["id", "type", "time"]}
+                self.assertEqual({name: event[name] for name in expected}, expected)
+                self.assertEqual(event["source"], "/user-service/events")
+                self.assertEqual({name: record[name] for name in data}, data)
+        # What the pipe is given besides.
+        queue = deployment.outputs["UnsentEventsQueueUrl"]
+        attributes = aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+        self.assertEqual(attributes["MessageRetentionPeriod"], str(14 * 24 * 60 * 60))
+        self.assertIn("SecureTransport", attributes["Policy"])
 
     def test_a_custom_domain_leads_to_the_stage_under_its_base_path(self):
         aws = ENVIRONMENT.aws
@@ -535,7 +672,8 @@ class Creation(Deployed):
         of_gateway = {"connection", "content-length", "content-type", "date", "server"}
         of_gateway |= {"x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id", "x-localstack"}
         preflight = {"Origin": origin, "Access_Control_Request_Method": "GET"}
-        for path in ["/users", "/users/ada"]:
+        for path in rules.OPERATIONS:
+            path = path.replace("{userId}", "ada")
             for fields in [{}, preflight, preflight | {"Origin": "https://other.example.com"}]:
                 with self.subTest(f"{path} {fields}"):
                     answer = deployment.request("OPTIONS", path, **fields)
@@ -551,7 +689,7 @@ class Update(Deployed):
     def test_an_update_from_each_mode_to_each_other_leaves_what_the_new_one_has(self):
         # Each of the six changes once.
         first, *modes = ["IAM", "COGNITO", "IAM", "NONE", "COGNITO", "NONE", "IAM"]
-        tables = {"TableName": "modes", "EmailsTableName": "modes-emails"}
+        tables = named_tables("modes")
         deployment = self.deploy("modes", **rules.MODES[first])
         for before, mode in zip([first, *modes], modes):
             with self.subTest(f"from {before} to {mode}"):
@@ -564,8 +702,24 @@ class Update(Deployed):
                 self.check_life(deployment, CALLERS[mode])
                 self.check_paths(deployment, CALLERS[mode])
 
+    def test_an_update_to_other_tables_is_another_role_and_another_version(self):
+        deployment = self.deploy("renamed")
+        functions, name = deployment.aws.functions, deployment.resources["UserFunction"]
+
+        def running():
+            version = functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+            return functions.get_function_configuration(FunctionName=name, Qualifier=version)
+
+        before = running()
+        deployment.update(**named_tables("renamed") | {"HistoryTableName": "renamed-before"})
+        after = running()
+        self.assertEqual(after["Environment"]["Variables"]["HISTORY_TABLE_NAME"], "renamed-before")
+        self.assertNotEqual(before["Role"], after["Role"])
+        self.assertNotEqual(before["Version"], after["Version"])
+        self.check_life(deployment, "signed")
+
     def test_an_update_that_publishes_the_page_and_one_that_hides_it_reach_the_stage(self):
-        tables = {"TableName": "page", "EmailsTableName": "page-emails"}
+        tables = named_tables("page")
         deployment = self.deploy("page", **rules.MODES["NONE"])
         for page, status in [("public", 200), ("hidden", 404)]:
             deployment.update(**rules.MODES["NONE"], **tables, DocsPage=page)

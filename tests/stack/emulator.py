@@ -37,6 +37,8 @@ os.environ |= {
     "EAGER_SERVICE_LOADING": "0",
     "GATEWAY_LISTEN": f"127.0.0.1:{arguments.port}",
     "LAMBDA_KEEPALIVE_MS": "3600000",
+    # The streams of DynamoDB Local. Those of LocalStack need Kinesis.
+    "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "v2",
     "LOCALSTACK_VOLUME_DIR": str(WORK / "volume"),
     "SKIP_SSL_CERT_DOWNLOAD": "1",
     "TMPDIR": str(WORK / "tmp"),

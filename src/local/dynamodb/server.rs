@@ -96,7 +96,11 @@ fn is_of_a_browser(head: &Parts) -> bool {
 }
 
 /// Calls an operation. `None` if there is no operation of this name.
-fn call(database: &Database, operation: &str, body: &str) -> Option<Result<String, DynoxideError>> {
+pub(super) fn call(
+    database: &Database,
+    operation: &str,
+    body: &str,
+) -> Option<Result<String, DynoxideError>> {
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {
             match operation {

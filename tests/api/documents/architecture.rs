@@ -16,6 +16,8 @@ struct Row {
     operation: &'static str,
     /// The header field of the request, if the row names one.
     header: Option<(&'static str, &'static str)>,
+    /// The query of the request, if the row names one.
+    query: Option<&'static str>,
     calls: Vec<&'static str>,
 }
 
@@ -23,9 +25,11 @@ impl Row {
     fn read(line: &'static str) -> Self {
         let (request, calls) = line.trim_matches('|').split_once('|').unwrap();
         let mut code = request.split('`').skip(1).step_by(2);
+        let (operation, more) = (code.next().unwrap(), code.next());
         Self {
-            operation: code.next().unwrap(),
-            header: code.next().map(|field| field.split_once(": ").unwrap()),
+            operation,
+            header: more.and_then(|field| field.split_once(": ")),
+            query: more.filter(|query| query.contains('=')),
             calls: calls.split(',').map(str::trim).collect(),
         }
     }
@@ -69,7 +73,7 @@ async fn calls_of(service: &Service, row: &Row) -> Vec<String> {
     let user = service.post("/users", &ada()).await.has_status(201).json();
     let text = |field: &str| user[field].as_str().unwrap().to_owned();
     // A request that creates is for a user who is not there.
-    let is_creation = method == "POST" || row.header == Some(("If-None-Match", "*"));
+    let is_creation = row.operation == "POST /users" || row.header == Some(("If-None-Match", "*"));
     let user_id = if is_creation {
         some_id()
     } else {
@@ -79,9 +83,16 @@ async fn calls_of(service: &Service, row: &Row) -> Vec<String> {
     if path.ends_with("?email=") {
         path += &text("email");
     }
+    if let Some(query) = row.query {
+        path += &format!("?{query}");
+    }
+    if template.starts_with("/deleted-users/") {
+        let deleted = service.delete(&format!("/users/{user_id}")).await;
+        let _ = deleted.has_status(204);
+    }
     service.store().take_calls();
     let headers: Vec<_> = row.header.into_iter().collect();
-    let has_body = ["POST", "PUT", "PATCH"].contains(&method);
+    let has_body = ["POST", "PUT", "PATCH"].contains(&method) && !template.contains("restore");
     let method: Method = method.parse().unwrap();
     let answer = if has_body {
         service.send_json(method, &path, &headers, &ada()).await

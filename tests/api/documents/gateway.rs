@@ -33,8 +33,24 @@ fn operations() -> BTreeMap<(&'static str, &'static str), &'static Value> {
     operations.collect()
 }
 
-/// Whether the path is for users, and not for the page or for the gateway's own 404.
+/// The paths with users and with what is kept of them. The others are for the page or for the
+/// gateway's own 404.
+const PATHS: [&str; 7] = [
+    "/users",
+    "/users/{userId}",
+    "/users/{userId}/history",
+    "/users/{userId}/export",
+    "/deleted-users",
+    "/deleted-users/{userId}",
+    "/deleted-users/{userId}/restore",
+];
+
 fn is_for_users(path: &str) -> bool {
+    PATHS.contains(&path)
+}
+
+/// Whether `AuthMode` `NONE` opens the reads of the path.
+fn has_open_reads(path: &str) -> bool {
     ["/users", "/users/{userId}"].contains(&path)
 }
 
@@ -47,11 +63,32 @@ fn every_operation_says_who_may_call_it_and_the_root_does_not() {
         let expected = match method {
             "options" => json!([]),
             _ if !is_for_users(path) => json!([]),
-            "get" | "head" => json!([{ "read": [] }]),
+            "get" | "head" if has_open_reads(path) => json!([{ "read": [] }]),
+            "get" | "head" => json!([{ "signedRead": [] }]),
             _ => json!([{ "write": [] }]),
         };
         assert_eq!(operation["security"], expected, "{method} {path}");
     }
+}
+
+/// In `NONE`, a method without a signature tells the function of no caller.
+#[test]
+fn none_opens_the_reads_of_users_and_nothing_else_that_is_kept_of_them() {
+    let opens = json!({ "Fn::If": ["OpensReads", { "type": "NONE" }, { "Ref": "AWS::NoValue" }] });
+    for ((path, method), operation) in operations() {
+        if !is_for_users(path) || method == "options" {
+            continue;
+        }
+        let is_open = has_open_reads(path) && ["get", "head"].contains(&method);
+        let expected = if is_open { opens.clone() } else { Value::Null };
+        let auth = &operation["x-amazon-apigateway-auth"];
+        assert_eq!(*auth, expected, "{method} {path}");
+    }
+    let signed = &DOCUMENT["components"]["securitySchemes"]["signedRead"];
+    assert_eq!(
+        signed["x-amazon-apigateway-authtype"],
+        json!({ "Fn::If": ["UsesCognito", "cognito_user_pools", "awsSigv4"] })
+    );
 }
 
 /// The mock integration of an operation, in the case where there is one.
@@ -100,7 +137,7 @@ fn every_operation_runs_the_alias_of_the_function_and_an_unknown_path_runs_nothi
         }
     }
     // With a method for all others, so that none is answered like a missing signature.
-    for path in ["/users", "/users/{userId}"] {
+    for path in PATHS {
         assert!(methods.contains(&(path, ANY_METHOD)), "{path}");
     }
 }
@@ -176,7 +213,7 @@ fn a_path_that_is_not_there_is_answered_as_the_gateway_answers_one() {
 #[tokio::test]
 async fn the_gateway_answers_options_as_the_service_does_where_no_origin_is_allowed() {
     let service = Service::start().await;
-    for path in ["/users", "/users/{userId}"] {
+    for path in PATHS {
         let operation = &DOCUMENT["paths"][path]["options"];
         let answer = &mock(operation).unwrap()["responses"]["default"];
         assert!(answer["responseTemplates"].is_null(), "{path}");
@@ -259,10 +296,12 @@ fn the_contract_promises_no_content_length_of_head() {
     for word in ["`Content-Length: 0`", "`x-amzn-Remapped-Content-Length`"] {
         assert!(description.contains(word), "{word}: {description}");
     }
-    for path in ["/users", "/users/{userId}"] {
-        let head = &DOCUMENT["paths"][path]["head"]["description"];
-        let head = head.as_str().unwrap();
-        assert!(head.contains("but for `Content-Length`"), "{path}: {head}");
+    for path in PATHS {
+        let item = &DOCUMENT["paths"][path];
+        assert_eq!(item["get"].is_null(), item["head"].is_null(), "{path}");
+        if let Some(head) = item["head"]["description"].as_str() {
+            assert!(head.contains("but for `Content-Length`"), "{path}: {head}");
+        }
     }
 }
 
@@ -355,6 +394,7 @@ fn the_document_for_cognito_is_the_same_with_scopes() {
     let (introduction, document) = OPENAPI_COGNITO.split_once("\nopenapi:").unwrap();
     let expected = OPENAPI
         .replace("- read: []", "- read: [users/read]")
+        .replace("- signedRead: []", "- signedRead: [users/read]")
         .replace("- write: []", "- write: [users/write]");
     assert!(
         format!("openapi:{document}") == expected,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use user_service::{
     http::operations::{OPERATIONS, Operation},
-    service::Scope,
+    service::{Scope, Verdict},
 };
 
 use crate::support::contract::{CONTRACT, DOCUMENT};
@@ -39,12 +39,13 @@ fn scope(operation: &Operation) -> &'static str {
     }
 }
 
-/// The operations on users in a document, each with its path and its method. `HEAD` is `GET`,
+/// The operations on users and deleted users in a document, each with its path and its method. `HEAD` is `GET`,
 /// and `OPTIONS` asks for no scope: the table has neither.
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     let mut operations = Vec::new();
-    for (path, item) in paths.iter().filter(|(path, _)| path.starts_with("/users")) {
+    let of_users = |path: &str| path.starts_with("/users") || path.starts_with("/deleted-users");
+    for (path, item) in paths.iter().filter(|(path, _)| of_users(path)) {
         for (method, operation) in item.as_object().unwrap() {
             if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
                 operations.push((path.as_str(), method.as_str(), operation));
@@ -74,8 +75,12 @@ fn each_operation_of_the_table_is_in_the_document_and_each_of_the_document_in_th
 
 /// The scope in the security of an operation in `openapi.cognito.yaml`.
 fn scope_of_the_document(operation: &Value) -> &'static str {
-    for (scheme, scope) in [("read", "users/read"), ("write", "users/write")] {
-        if operation["security"] == json!([{ scheme: [scope] }]) {
+    for (security, scope) in [
+        (json!([{ "read": ["users/read"] }]), "users/read"),
+        (json!([{ "signedRead": ["users/read"] }]), "users/read"),
+        (json!([{ "write": ["users/write"] }]), "users/write"),
+    ] {
+        if operation["security"] == security {
             return scope;
         }
     }
@@ -85,12 +90,20 @@ fn scope_of_the_document(operation: &Value) -> &'static str {
 #[test]
 fn each_operation_of_the_document_asks_for_the_security_of_its_scope() {
     for (path, method, operation) in operations(&DOCUMENT) {
-        let (.., scope) = rows_of_the_table()
-            .into_iter()
-            .find(|(at_method, at_path, ..)| at_method == method && at_path == path)
+        let is_at = |(template, _): &(&str, &str)| template.split('?').next() == Some(path);
+        let mut rows = OPERATIONS.iter().filter(|row| row.at.iter().any(is_at));
+        let row = rows
+            .find(|row| row.method.as_str().eq_ignore_ascii_case(method))
             .unwrap();
-        let scheme = scope.strip_prefix("users/").unwrap();
-        assert_eq!(operation["security"], json!([{ scheme: [] }]), "{path}");
+        let expected = match (row.rule.scope, row.rule.anyone) {
+            (Scope::Read, Verdict::Allowed) => json!([{ "read": [] }]),
+            // In `NONE`, where others need no credentials, these need a signature.
+            (Scope::Read, Verdict::Denied | Verdict::Hidden) => {
+                json!([{ "signedRead": [] }])
+            }
+            (Scope::Write, _) => json!([{ "write": [] }]),
+        };
+        assert_eq!(operation["security"], expected, "{method} {path}");
     }
 }
 

@@ -25,6 +25,8 @@ async fn the_lambda_binary_uses_the_endpoint_of_dynamodb_before_that_of_aws() {
             ("TABLE_NAME", "UserData"),
             ("EMAILS_TABLE_NAME", "UserEmails"),
             ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+            ("DELETED_USERS_TABLE_NAME", "DeletedUsers"),
+            ("HISTORY_TABLE_NAME", "UserHistory"),
             ("AUTH_MODE", "IAM"),
             ("AWS_ENDPOINT_URL_DYNAMODB", specific),
             ("AWS_ENDPOINT_URL", general),
@@ -67,6 +69,8 @@ async fn the_lambda_binary_says_at_start_what_is_wrong_with_its_configuration() 
         ("TABLE_NAME", "UserData"),
         ("EMAILS_TABLE_NAME", "UserEmails"),
         ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+        ("DELETED_USERS_TABLE_NAME", "DeletedUsers"),
+        ("HISTORY_TABLE_NAME", "UserHistory"),
         ("AUTH_MODE", "IAM"),
     ];
     for (name, value, says) in [
@@ -90,6 +94,23 @@ async fn the_lambda_binary_says_at_start_what_is_wrong_with_its_configuration() 
             "AUTH_MODE: must be IAM, COGNITO or NONE, not \"iam\". ",
         ),
         ("AWS_REGION", "", "AWS_REGION: not set. "),
+        (
+            "DELETED_USERS_TABLE_NAME",
+            "",
+            "DELETED_USERS_TABLE_NAME: not set. ",
+        ),
+        ("HISTORY_TABLE_NAME", "", "HISTORY_TABLE_NAME: not set. "),
+        (
+            "DELETED_USERS_DAYS",
+            "3651",
+            "DELETED_USERS_DAYS: must be a number of days from 0 to 3650, not \"3651\". ",
+        ),
+        (
+            "HISTORY_DAYS",
+            "0",
+            "HISTORY_DAYS: must be a number of days from 1 to 3650, not \"0\". ",
+        ),
+        ("HISTORY", "no", "HISTORY: must be on or off, not \"no\". "),
         ("PRIMING", "no", "PRIMING: must be on or off, not \"no\". "),
         (
             "TRUSTED_ROOTS",
@@ -139,6 +160,8 @@ async fn the_lambda_binary_reports_all_faults_of_its_configuration_in_one_line_o
         .collect();
     let expected = [
         "EMAILS_TABLE_NAME",
+        "DELETED_USERS_TABLE_NAME",
+        "HISTORY_TABLE_NAME",
         "TABLE_NAME", // and IDEMPOTENCY_TABLE_NAME
         "AUTH_MODE",
         "BASE_PATH",

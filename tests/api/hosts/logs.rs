@@ -24,13 +24,11 @@ async fn lines_in(service: &Service, more: &[(&str, &str)], events: &[Value]) ->
     let (path, file) = log_file("lambda");
     let runtime_api = RuntimeApi::start().await.unwrap();
     let endpoint = service.store().endpoint_url();
-    let mut environment = vec![
-        ("TABLE_NAME", service.table()),
-        ("EMAILS_TABLE_NAME", service.emails_table()),
-        ("IDEMPOTENCY_TABLE_NAME", service.idempotency_table()),
+    let mut environment = service.table_variables().to_vec();
+    environment.extend([
         ("AUTH_MODE", "IAM"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
-    ];
+    ]);
     environment.extend(more);
     let _sandbox = runtime_api
         .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
@@ -264,7 +262,7 @@ async fn what_dynamodb_says_of_a_value_is_not_logged() {
         (&json!(500), &json!("internal_error"))
     );
     let cause = line["cause"].as_str().unwrap();
-    let said = r#"DynamoDB cancelled the transaction: ["ValidationError", "None"]"#;
+    let said = r#"DynamoDB cancelled the transaction: ["ValidationError", "None", "None"]"#;
     assert_eq!(cause, said);
 }
 

@@ -33,15 +33,13 @@ impl Function {
         let (log, file) = log_file("lambda");
         let runtime_api = RuntimeApi::start().await.unwrap();
         let (endpoint, root) = (tls.endpoint_url(), tls.root());
-        let mut complete = vec![
-            ("TABLE_NAME", service.table()),
-            ("EMAILS_TABLE_NAME", service.emails_table()),
-            ("IDEMPOTENCY_TABLE_NAME", service.idempotency_table()),
+        let mut complete = service.table_variables().to_vec();
+        complete.extend([
             ("AUTH_MODE", "IAM"),
             ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
             ("SSL_CERT_FILE", root.to_str().unwrap()),
             ("PRIMING", ""), // the default
-        ];
+        ]);
         complete.extend(environment);
         let sandbox = runtime_api
             .start_sandbox(env!("CARGO_BIN_EXE_lambda"), complete, file)
@@ -119,14 +117,12 @@ async fn the_function_works_if_dynamodb_was_gone_during_init() {
     let endpoint = service.store().endpoint_url();
     let (log, file) = log_file("lambda");
     let runtime_api = RuntimeApi::start().await.unwrap();
-    let environment = [
-        ("TABLE_NAME", service.table()),
-        ("EMAILS_TABLE_NAME", service.emails_table()),
-        ("IDEMPOTENCY_TABLE_NAME", service.idempotency_table()),
+    let mut environment = service.table_variables().to_vec();
+    environment.extend([
         ("AUTH_MODE", "IAM"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
         ("PRIMING", "on"),
-    ];
+    ]);
     let _sandbox = runtime_api
         .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
         .unwrap();

@@ -25,11 +25,16 @@ fn request(operation: &'static Operation) -> (&'static str, String, u16) {
         false => template.to_owned(),
     };
     let success = match method {
-        "POST" => 201,
+        "POST" if creates(operation) => 201,
         "DELETE" => 204,
         _ => 200,
     };
     (method, path, success)
+}
+
+/// Whether the operation creates a user. Another `POST` is about a user who is there.
+fn creates(operation: &'static Operation) -> bool {
+    operation.at[0].1 == "createUser"
 }
 
 /// The rows of the table in docs/api.md: what each request has in the columns after it.
@@ -114,7 +119,13 @@ async fn put_user(service: &Service, user_id: &str) -> Value {
     user
 }
 
-/// Sends the operation on a user, who is there where that has to be.
+async fn delete_user(service: &Service, user_id: &str) {
+    let path = format!("/users/{user_id}");
+    let event = event(Gateway::Rest, "DELETE", &path, &Credentials::Signed);
+    let _ = service.answer(&event).await.has_status(204);
+}
+
+/// Sends the operation on a user, who is there where that has to be, or among the deleted users.
 async fn act(
     service: &Service,
     gateway: Gateway,
@@ -124,11 +135,17 @@ async fn act(
 ) -> Answer {
     let (method, path, _) = request(operation);
     let mut user = ada();
-    if method == "POST" {
+    if creates(operation) {
         user["userId"] = json!(user_id);
     } else {
         let email = put_user(service, user_id).await["email"].clone();
         user["email"] = email;
+    }
+    if path.starts_with("/deleted-users") {
+        delete_user(service, user_id).await;
+    }
+    if path.ends_with("/restore") {
+        user = json!({});
     }
     service.store().take_calls();
     let mut path = path.replace("{userId}", user_id);
@@ -236,8 +253,8 @@ async fn without_credentials_it_is_401_before_the_store_is_asked() {
                 ),
             ] {
                 let answer = act(&service, gateway, operation, &some_id(), &nobody).await;
-                let (method, _, success) = request(operation);
-                if auth_mode == "NONE" && method == "GET" {
+                let (_, _, success) = request(operation);
+                if auth_mode == "NONE" && operation.rule.anyone == Verdict::Allowed {
                     assert_eq!(answer.status.as_u16(), success, "{operation:?}");
                     continue;
                 }
@@ -255,7 +272,15 @@ async fn without_credentials_it_is_401_before_the_store_is_asked() {
             .answer(&with_body(both, &ada()))
             .await
             .has_problem(401, "unauthenticated");
-        for path in ["/users", "/users/7"] {
+        for path in [
+            "/users",
+            "/users/7",
+            "/users/7/history",
+            "/users/7/export",
+            "/deleted-users",
+            "/deleted-users/7",
+            "/deleted-users/7/restore",
+        ] {
             let options = event(Gateway::Rest, "OPTIONS", path, &Credentials::None);
             let _ = service.answer(&options).await.has_status(204);
         }
@@ -294,21 +319,20 @@ async fn anothers_record_is_answered_like_one_that_is_not_there() {
     let _ = put_user(&service, &another).await;
     let credentials = Credentials::token(&own, "users/read users/write", "");
     for (method, target) in [
-        ("GET", "/users/"),
-        ("HEAD", "/users/"),
-        ("GET", "/users?userId="),
-        ("PUT", "/users/"),
-        ("PATCH", "/users/"),
-        ("DELETE", "/users/"),
-        ("DELETE", "/users?userId="),
+        ("GET", "/users/{userId}"),
+        ("HEAD", "/users/{userId}"),
+        ("GET", "/users?userId={userId}"),
+        ("PUT", "/users/{userId}"),
+        ("PATCH", "/users/{userId}"),
+        ("DELETE", "/users/{userId}"),
+        ("DELETE", "/users/{userId}?erase=true"),
+        ("DELETE", "/users?userId={userId}"),
+        ("GET", "/users/{userId}/history"),
+        ("GET", "/users/{userId}/export"),
     ] {
         let ask = async |user_id: &str| {
-            let event = event(
-                Gateway::Rest,
-                method,
-                &format!("{target}{user_id}"),
-                &credentials,
-            );
+            let path = target.replace("{userId}", user_id);
+            let event = event(Gateway::Rest, method, &path, &credentials);
             let answer = service.answer(&with_body(event, &ada())).await;
             (answer.status.as_u16(), answer.body, answer.headers)
         };

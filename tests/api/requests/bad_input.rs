@@ -314,11 +314,18 @@ async fn a_user_id_that_cannot_be_one_is_400_in_path_and_query() {
     for id in [
         "%", "%4", "%zz", "a%", "%FF", "%C3%28", "%00", "a%0Ab", "%7F", "%C2%85", "%+1",
     ] {
-        let path = service
-            .get(&format!("/users/{id}"))
-            .await
-            .has_problem(400, "invalid_parameter");
-        assert_eq!(path.field_errors()[0].0, "/userId", "{id}");
+        for template in [
+            "/users/{userId}",
+            "/users/{userId}/history",
+            "/users/{userId}/export",
+            "/deleted-users/{userId}",
+        ] {
+            let path = service
+                .get(&template.replace("{userId}", id))
+                .await
+                .has_problem(400, "invalid_parameter");
+            assert_eq!(path.field_errors()[0].0, "/userId", "{id}");
+        }
     }
     for query in [
         "userId=",
@@ -427,7 +434,7 @@ fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => any::<String>(),
         2 => prop::sample::select(vec![
-            "userId", "name", "email", "phone", "metadata", "version", "limit", "cursor", "consistent",
+            "userId", "name", "email", "phone", "metadata", "version", "limit", "cursor", "consistent", "erase",
             "headers", "body", "path", "httpMethod", "requestContext", "rawPath", "rawQueryString", "",
             "a@example.com", "+14155550123", "%00", "%", "\"1\"", "*", "If-Match", "if-none-match",
             "content-type", "application/json", "/users", "/users/1", "\u{0}", "1", "true",
@@ -435,10 +442,22 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A path below a user or a deleted user.
+fn any_of_a_user() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "/users/{userId}/history",
+        "/users/{userId}/export",
+        "/deleted-users",
+        "/deleted-users/{userId}",
+        "/deleted-users/{userId}/restore",
+    ])
+}
+
 fn any_path() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::from("/users")),
         any_text().prop_map(|id| format!("/users/{id}")),
+        (any_text(), any_of_a_user()).prop_map(|(id, path)| path.replace("{userId}", &id)),
         any_text().prop_map(|text| format!("/users?{text}=1")),
         any_text(),
     ]

@@ -17,6 +17,12 @@ async fn head_is_get_without_the_body() {
         format!("/users?userId={id}"),
         "/users".to_owned(),
         format!("/users/{}", some_id()),
+        format!("/users/{id}/history"),
+        format!("/users/{id}/history?limit=0"),
+        format!("/users/{id}/export"),
+        format!("/users/{}/export", some_id()),
+        "/deleted-users".to_owned(),
+        format!("/deleted-users/{id}"),
         "/users?limit=0".to_owned(),
         "/nowhere".to_owned(),
     ] {
@@ -41,6 +47,11 @@ async fn options_names_the_methods_of_a_path() {
     for (path, allow) in [
         ("/users", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         ("/users/7", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        ("/users/7/history", "GET, HEAD, OPTIONS"),
+        ("/users/7/export", "GET, HEAD, OPTIONS"),
+        ("/deleted-users", "GET, HEAD, OPTIONS"),
+        ("/deleted-users/7", "GET, HEAD, DELETE, OPTIONS"),
+        ("/deleted-users/7/restore", "POST, OPTIONS"),
     ] {
         let options = service
             .send(Method::OPTIONS, path, &[], "")
@@ -50,7 +61,12 @@ async fn options_names_the_methods_of_a_path() {
             (options.body.as_str(), options.header("allow")),
             ("", allow)
         );
-        assert_eq!(options.header("accept-patch"), ACCEPT_PATCH);
+        let patch = if allow.contains("PATCH") {
+            ACCEPT_PATCH
+        } else {
+            ""
+        };
+        assert_eq!(options.header("accept-patch"), patch, "{path}");
     }
     let page = service.send(Method::OPTIONS, "/docs", &[], "").await;
     assert_eq!(page.header("accept-patch"), "", "{page:?}");
@@ -88,6 +104,11 @@ async fn another_method_is_405_with_those_there_are() {
             "/users",
             "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         ),
+        ("POST", "/users/7/history", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/users/7/export", "GET, HEAD, OPTIONS"),
+        ("POST", "/deleted-users", "GET, HEAD, OPTIONS"),
+        ("PATCH", "/deleted-users/7", "GET, HEAD, DELETE, OPTIONS"),
+        ("GET", "/deleted-users/7/restore", "POST, OPTIONS"),
     ] {
         let refused = service.send(method.parse().unwrap(), path, &[], "").await;
         assert_eq!(
@@ -108,6 +129,13 @@ async fn another_path_is_404_whatever_the_method() {
         "/users2",
         "/Users",
         "/users/1/2",
+        "/users/1/history/2",
+        "/users//history",
+        "/users/1/restore",
+        "/deleted-users/1/2",
+        "/deleted-users/1/history",
+        "/deleted-users/1/restore/2",
+        "/deleted-users//restore",
         "/prod/other",
         "//users",
         "/users//",

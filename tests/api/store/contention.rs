@@ -36,6 +36,10 @@ async fn server(service: &Service) -> Running {
         service.emails_table(),
         "--idempotency-table",
         service.idempotency_table(),
+        "--deleted-users-table",
+        service.deleted_users_table(),
+        "--history-table",
+        service.history_table(),
     ]);
     let endpoint = service.store().endpoint_url();
     command.env("AWS_ENDPOINT_URL_DYNAMODB", endpoint);

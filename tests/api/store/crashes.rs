@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Answer, Service, Setup, Through, ada, all_users, claims_are_those_of_the_users,
-    claims_are_those_of_the_users_with_loser, legacy_user, some_email, some_id, store_proxy::Side,
+    history_is_exact, legacy_user, some_email, some_id, store_proxy::Side,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +20,14 @@ enum Write {
     PatchMoved,
     PatchMerged,
     PatchMergedMoved,
+    Disable,
     Delete,
+    Restore,
+    RestoreMoved,
+    Erase,
+    EraseBoth,
+    EraseDeleted,
+    EraseOnlyDeleted,
 }
 
 /// Who has made the user that is written to.
@@ -47,15 +54,27 @@ const WRITES: &[(Write, By)] = &[
     (Write::PatchMerged, By::Service),
     (Write::PatchMerged, By::AnotherClient),
     (Write::PatchMergedMoved, By::Service),
+    (Write::Disable, By::Service),
     (Write::Delete, By::Service),
     (Write::Delete, By::AnotherClient),
+    (Write::Restore, By::Service),
+    (Write::Restore, By::AnotherClient),
+    (Write::RestoreMoved, By::Service),
+    (Write::Erase, By::Service),
+    (Write::Erase, By::AnotherClient),
+    (Write::EraseBoth, By::Service),
+    (Write::EraseDeleted, By::Service),
+    (Write::EraseOnlyDeleted, By::Service),
 ];
 
 /// The calls of a write: one that creates reads nothing first.
-fn calls(by: By) -> &'static [&'static str] {
-    match by {
-        By::Nobody => &["TransactWriteItems"],
-        By::Service | By::AnotherClient => &["GetItem", "TransactWriteItems"],
+fn calls(write: Write, by: By) -> &'static [&'static str] {
+    match (write, by) {
+        (_, By::Nobody) => &["TransactWriteItems"],
+        (Write::Erase | Write::EraseBoth | Write::EraseDeleted, _) => {
+            &["BatchGetItem", "TransactWriteItems"]
+        }
+        (_, By::Service | By::AnotherClient) => &["GetItem", "TransactWriteItems"],
     }
 }
 
@@ -63,7 +82,9 @@ impl Write {
     /// The address of the user after the write.
     fn email_after(self, old: &str) -> String {
         match self {
-            Self::ReplaceMoved | Self::PatchMoved | Self::PatchMergedMoved => some_email(),
+            Self::ReplaceMoved | Self::PatchMoved | Self::PatchMergedMoved | Self::RestoreMoved => {
+                some_email()
+            }
             Self::ReplaceRespelled => old.to_uppercase(),
             Self::Create
             | Self::CreateUnderKey
@@ -71,7 +92,13 @@ impl Write {
             | Self::Replace
             | Self::Patch
             | Self::PatchMerged
-            | Self::Delete => old.to_owned(),
+            | Self::Disable
+            | Self::Delete
+            | Self::Restore
+            | Self::Erase
+            | Self::EraseBoth
+            | Self::EraseDeleted
+            | Self::EraseOnlyDeleted => old.to_owned(),
         }
     }
 
@@ -95,7 +122,59 @@ impl Write {
                 Method::PATCH,
                 json!({ "email": email, "metadata": { "a": 1 } }),
             ),
-            Self::Delete => (Method::DELETE, Value::Null),
+            Self::Disable => (Method::PATCH, json!({ "status": "disabled" })),
+            Self::Restore => (Method::POST, Value::Null),
+            Self::RestoreMoved => (Method::POST, json!({ "email": email })),
+            Self::Delete
+            | Self::Erase
+            | Self::EraseBoth
+            | Self::EraseDeleted
+            | Self::EraseOnlyDeleted => (Method::DELETE, Value::Null),
+        }
+    }
+
+    fn path(self, user_id: &str) -> String {
+        match self {
+            Self::Create | Self::CreateUnderKey => "/users".to_owned(),
+            Self::CreateByPut
+            | Self::Replace
+            | Self::ReplaceRespelled
+            | Self::ReplaceMoved
+            | Self::Patch
+            | Self::PatchMoved
+            | Self::PatchMerged
+            | Self::PatchMergedMoved
+            | Self::Disable
+            | Self::Delete => format!("/users/{user_id}"),
+            Self::Erase | Self::EraseBoth | Self::EraseDeleted => {
+                format!("/users/{user_id}?erase=true")
+            }
+            Self::Restore | Self::RestoreMoved => format!("/deleted-users/{user_id}/restore"),
+            Self::EraseOnlyDeleted => format!("/deleted-users/{user_id}"),
+        }
+    }
+
+    /// Whether the write is of a user that was deleted before.
+    fn is_of_deleted(self) -> bool {
+        match self {
+            Self::Restore
+            | Self::RestoreMoved
+            | Self::EraseBoth
+            | Self::EraseDeleted
+            | Self::EraseOnlyDeleted => true,
+            Self::Create
+            | Self::CreateUnderKey
+            | Self::CreateByPut
+            | Self::Replace
+            | Self::ReplaceRespelled
+            | Self::ReplaceMoved
+            | Self::Patch
+            | Self::PatchMoved
+            | Self::PatchMerged
+            | Self::PatchMergedMoved
+            | Self::Disable
+            | Self::Delete
+            | Self::Erase => false,
         }
     }
 
@@ -132,6 +211,7 @@ struct Request<'a> {
     body: Value,
     /// The address that the user has then.
     email: String,
+    user_id: String,
 }
 
 impl<'a> Request<'a> {
@@ -139,19 +219,23 @@ impl<'a> Request<'a> {
         let user_id = some_id();
         let old = ada()["email"].as_str().unwrap().to_owned();
         put_user(service, by, &user_id, &old).await;
+        if write.is_of_deleted() {
+            let deleted = service.delete(&format!("/users/{user_id}")).await;
+            let _ = deleted.has_status(204);
+        }
+        if write == Write::EraseBoth {
+            put_user(service, by, &user_id, &old).await;
+        }
         let email = write.email_after(&old);
         let (method, body) = write.method_and_body(&user_id, &email);
-        let path = match method {
-            Method::POST => "/users".to_owned(),
-            _ => format!("/users/{user_id}"),
-        };
         Self {
             service,
             method,
-            path,
+            path: write.path(&user_id),
             headers: write.headers(&user_id),
             body,
             email,
+            user_id,
         }
     }
 
@@ -177,8 +261,24 @@ fn status_of_the_repeat(write: Write, was_done: bool) -> u16 {
         (Write::Create, true) => 409,
         (Write::CreateByPut, true) => 412,
         (Write::Create | Write::CreateByPut, false) | (Write::CreateUnderKey, _) => 201,
-        (Write::Delete, true) => 404,
-        (Write::Delete, false) => 204,
+        (
+            Write::Delete
+            | Write::Erase
+            | Write::EraseBoth
+            | Write::EraseDeleted
+            | Write::EraseOnlyDeleted
+            | Write::Restore
+            | Write::RestoreMoved,
+            true,
+        ) => 404,
+        (
+            Write::Delete
+            | Write::Erase
+            | Write::EraseBoth
+            | Write::EraseDeleted
+            | Write::EraseOnlyDeleted,
+            false,
+        ) => 204,
         _ => 200,
     }
 }
@@ -193,7 +293,7 @@ async fn a_crash_on_either_side_of_any_call_of_any_write_leaves_users_and_claims
         };
         let service = setup.start().await;
         for &(write, by) in WRITES {
-            let calls = calls(by);
+            let calls = calls(write, by);
             let at = format!("{write:?} of a user by {by:?}");
             let undisturbed = Request::new(&service, write, by).await;
             service.store().take_calls();
@@ -209,7 +309,9 @@ async fn a_crash_on_either_side_of_any_call_of_any_write_leaves_users_and_claims
                     if !shared_emails {
                         claims_are_those_of_the_users(&service).await;
                     }
+                    history_is_exact(&service, &request.user_id).await;
                     repeat(&request, status_of_the_repeat(write, was_done), &at).await;
+                    history_is_exact(&service, &request.user_id).await;
                     if !shared_emails {
                         claims_are_those_of_the_users(&service).await;
                     }
@@ -236,9 +338,9 @@ async fn a_crash_on_either_side_of_any_call_that_takes_an_address_leaves_it_with
             request.body = json!({ "email": email, "emailVerified": true });
             request.email = email;
             crash(&request, call, side, &at).await;
-            claims_are_those_of_the_users_with_loser(&service, &loser).await;
+            claims_are_those_of_the_users(&service).await;
             repeat(&request, 200, &at).await;
-            claims_are_those_of_the_users_with_loser(&service, &loser).await;
+            claims_are_those_of_the_users(&service).await;
             let path = format!("/users/{loser}");
             let lost = service.get(&path).await.has_status(200).json();
             assert_eq!(lost.get("email"), None, "{at}");

@@ -49,8 +49,12 @@ impl Sandboxes {
 
     /// Kills each process as `kill -9` does, and starts others.
     pub async fn kill_and_restart(&self) {
-        for sandbox in self.running.lock().await.iter_mut() {
+        let mut running = self.running.lock().await;
+        for sandbox in running.iter_mut() {
             sandbox.kill().await.unwrap();
+        }
+        self.runtime_api.lose_running();
+        for sandbox in running.iter_mut() {
             *sandbox = start_sandbox(&self.runtime_api, &self.environment);
         }
     }

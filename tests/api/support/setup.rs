@@ -24,7 +24,7 @@ use user_service::{
         http::Timeouts,
     },
     service::{AuthMode, UserService},
-    store::{Tables, UserStore},
+    store::{Retention, Tables, UserStore},
 };
 use uuid::Uuid;
 
@@ -34,6 +34,7 @@ use super::{
     sandboxes::{Environment, Sandboxes},
     service::{Function, Parts, Service},
     store_proxy::StoreProxy,
+    tables::table_variables,
 };
 
 /// Which function stands behind the gateway.
@@ -62,6 +63,8 @@ pub struct Setup {
     pub without_table: bool,
     /// Users may share an email address: `UNIQUE_EMAILS=off`.
     pub shared_emails: bool,
+    /// `DELETED_USERS_DAYS`, `HISTORY` and `HISTORY_DAYS`.
+    pub retention: Retention,
     /// `AUTH_MODE`. If it is empty, it is `IAM`, and requests are signed.
     pub auth_mode: &'static str,
     /// `ALLOWED_ORIGINS`.
@@ -91,6 +94,8 @@ impl Setup {
             users: format!("UserData-{test}"),
             emails: (!self.shared_emails).then(|| format!("UserEmails-{test}")),
             idempotency_keys: format!("UserIdempotencyKeys-{test}"),
+            deleted_users: format!("DeletedUsers-{test}"),
+            history: format!("UserHistory-{test}"),
         };
         self.start_with(&endpoint, tables).await
     }
@@ -111,7 +116,7 @@ impl Setup {
     async fn start_with(self, endpoint: &str, tables: Tables) -> Service {
         let proxy = StoreProxy::start(endpoint).await;
         let dynamodb = sdk_config(endpoint).await;
-        let user_store = UserStore::new(&dynamodb, tables.clone());
+        let user_store = UserStore::new(&dynamodb, tables.clone(), self.retention, SystemTime::now);
         if !self.without_table {
             user_store.create_tables().await.unwrap();
         }
@@ -141,8 +146,9 @@ impl Setup {
     ) -> Function {
         let settings = self.gateway_settings();
         let config = sdk_config(&proxy.endpoint_url()).await;
-        let store = UserStore::new(&config, tables.clone());
-        let users = UserService::new(store, self.clock.unwrap_or(SystemTime::now));
+        let clock = self.clock.unwrap_or(SystemTime::now);
+        let store = UserStore::new(&config, tables.clone(), self.retention, clock);
+        let users = UserService::new(store);
         let auth_mode = AuthMode::parse(self.auth_mode()).unwrap();
         let api = Api::new(users, auth_mode, settings.origins.clone());
         let base_path = BasePath::parse(self.base_path).unwrap();
@@ -176,12 +182,20 @@ impl Setup {
 
     fn environment_of_lambda(&self, tables: &Tables, proxy: &StoreProxy) -> Environment {
         let endpoint = proxy.endpoint_url();
-        let emails = tables.emails.as_deref().unwrap_or_default();
         let unique_emails = if self.shared_emails { "off" } else { "on" };
+        let Retention {
+            deleted_users_days,
+            history_days,
+        } = self.retention;
+        let deleted_users_days = deleted_users_days.to_string();
+        let history = if history_days.is_some() { "on" } else { "off" };
+        let history_days = history_days
+            .map(|days| days.to_string())
+            .unwrap_or_default();
         let own = [
-            ("TABLE_NAME", tables.users.as_str()),
-            ("EMAILS_TABLE_NAME", emails),
-            ("IDEMPOTENCY_TABLE_NAME", &tables.idempotency_keys),
+            ("DELETED_USERS_DAYS", deleted_users_days.as_str()),
+            ("HISTORY", history),
+            ("HISTORY_DAYS", &history_days),
             ("AUTH_MODE", self.auth_mode()),
             ("UNIQUE_EMAILS", unique_emails),
             ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
@@ -189,7 +203,9 @@ impl Setup {
             ("BASE_PATH", self.base_path),
             ("RUST_LOG", "trace"),
         ];
-        own.iter()
+        table_variables(tables)
+            .iter()
+            .chain(&own)
             .chain(self.environment)
             .map(|(name, value)| (*name, String::from(*value)))
             .collect()

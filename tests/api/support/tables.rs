@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use serde_dynamo::Item;
 use serde_json::{Value, json};
 
+use user_service::store::Tables;
+
 use super::Service;
 
 impl Service {
@@ -23,6 +25,21 @@ impl Service {
     /// The name of its table of idempotency keys.
     pub fn idempotency_table(&self) -> &str {
         &self.tables().idempotency_keys
+    }
+
+    /// The name of its table of deleted users.
+    pub fn deleted_users_table(&self) -> &str {
+        &self.tables().deleted_users
+    }
+
+    /// The name of its table of history.
+    pub fn history_table(&self) -> &str {
+        &self.tables().history
+    }
+
+    /// The variables of the Lambda binary that name its tables.
+    pub fn table_variables(&self) -> [(&'static str, &str); 5] {
+        table_variables(self.tables())
     }
 
     /// The item with this key in DynamoDB's JSON, or null if there is none.
@@ -90,6 +107,30 @@ impl Service {
         }
     }
 
+    /// Sets the time at which a deleted user expires to the past, as if it was deleted long ago.
+    pub async fn expire_deleted(&self, user_id: &str) {
+        self.dynamodb()
+            .update_item()
+            .table_name(&self.tables().deleted_users)
+            .key("userId", string(user_id))
+            .update_expression("SET expiresAt = :past")
+            .expression_attribute_values(":past", AttributeValue::N(String::from("1")))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// The items of the table of history, in DynamoDB's JSON.
+    pub async fn history_items(&self) -> Vec<Value> {
+        let scan = self.dynamodb().scan().table_name(&self.tables().history);
+        let items = scan.consistent_read(true).into_paginator().items().send();
+        let items = items.try_collect().await.unwrap();
+        items
+            .into_iter()
+            .map(|item| json!(Item::from(item)))
+            .collect()
+    }
+
     /// The claims on email addresses: who has which.
     pub async fn claims(&self) -> HashMap<String, String> {
         let claims = self
@@ -132,6 +173,20 @@ impl Service {
             .await
             .unwrap();
     }
+}
+
+/// The variables of the Lambda binary that name these tables.
+pub(super) fn table_variables(tables: &Tables) -> [(&'static str, &str); 5] {
+    [
+        ("TABLE_NAME", &tables.users),
+        (
+            "EMAILS_TABLE_NAME",
+            tables.emails.as_deref().unwrap_or_default(),
+        ),
+        ("IDEMPOTENCY_TABLE_NAME", &tables.idempotency_keys),
+        ("DELETED_USERS_TABLE_NAME", &tables.deleted_users),
+        ("HISTORY_TABLE_NAME", &tables.history),
+    ]
 }
 
 fn string(text: &str) -> AttributeValue {

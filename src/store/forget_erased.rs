@@ -1,0 +1,102 @@
+//! The calls to DynamoDB of the command `forget-erased` (feature `local`). The command erases users
+//! again whom a restored backup has brought back.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::{Item, from_item};
+
+use super::{
+    Author, Decision, Error, HistoryRecord, Stored, UserStore, WriteError,
+    call::{failure, in_time},
+    string,
+};
+use crate::user::{EventType, Timestamp, User, UserId};
+
+impl UserStore {
+    /// Some records of erasures: those after `start`, or the first ones if `start` is `None`. Also
+    /// returns the start of the next call, or `None` if there are no more records.
+    ///
+    /// # Errors
+    /// The call to DynamoDB failed.
+    pub async fn erasures(
+        &self,
+        start: Option<RecordKey>,
+    ) -> Result<(Vec<HistoryRecord>, Option<RecordKey>), Error> {
+        let call = self
+            .client
+            .scan()
+            .table_name(&self.tables.history)
+            .filter_expression("#type = :erased")
+            .expression_attribute_names("#type", "type")
+            .expression_attribute_values(":erased", string(EventType::Erased.as_str()))
+            .consistent_read(true)
+            .set_exclusive_start_key(start.map(|key| key.0))
+            .customize()
+            .interceptor(self.attempts())
+            .send();
+        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let records = output.items.into_iter().flatten().map(Item::from);
+        let records = records.filter_map(|item| from_item(item).ok()).collect();
+        Ok((records, output.last_evaluated_key.map(RecordKey)))
+    }
+
+    /// Erases the user and the deleted user of a record of an erasure again, if they were created
+    /// before that erasure. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The call to DynamoDB failed.
+    pub async fn erase_again(
+        &self,
+        author: Author<'_>,
+        record: &HistoryRecord,
+    ) -> Result<bool, Error> {
+        let user_id = UserId::stored(&record.user_id);
+        let is_erased = |user: &User| user.created_at() <= record.created_at.as_deref();
+        let Stored { user, deleted } = self.get_stored(&user_id).await?;
+        let erased = if user.is_some_and(|user| is_erased(&user)) {
+            let decide = |read: &Stored, _: Timestamp| match read
+                .user
+                .as_ref()
+                .filter(|user| is_erased(user))
+            {
+                Some(_) => Ok(Decision::Erase),
+                None => Err(NotErased::NothingToErase),
+            };
+            self.change_both(author, &user_id, decide).await
+        } else if deleted.is_some_and(|deleted| is_erased(&deleted.user)) {
+            let decide = |read: &Stored, _: Timestamp| {
+                let user = read.deleted.as_ref().map(|deleted| &deleted.user);
+                match user.filter(|user| is_erased(user)) {
+                    Some(_) => Ok(Decision::Erase),
+                    None => Err(NotErased::NothingToErase),
+                }
+            };
+            self.change_deleted(author, &user_id, decide).await
+        } else {
+            return Ok(false);
+        };
+        match erased {
+            Ok(_) => Ok(true),
+            Err(NotErased::Failed(WriteError::Failed(error))) => Err(error),
+            // Another writer was quicker.
+            Err(NotErased::NothingToErase | NotErased::Failed(_)) => Ok(false),
+        }
+    }
+}
+
+/// Where a scan of the history goes on.
+#[derive(Clone, Debug)]
+pub struct RecordKey(HashMap<String, AttributeValue>);
+
+/// Why an erasure was not repeated.
+enum NotErased {
+    NothingToErase,
+    Failed(WriteError),
+}
+
+impl From<WriteError> for NotErased {
+    fn from(error: WriteError) -> Self {
+        Self::Failed(error)
+    }
+}
