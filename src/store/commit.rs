@@ -77,7 +77,11 @@ impl Write<'_> {
     fn id(&self) -> WriteId {
         let of_user = self.before.and_then(User::last_write);
         let of_deleted = self.taken.and_then(DeletedUser::last_write);
-        WriteId::after(of_user.into_iter().chain(of_deleted), self.now)
+        let previous = of_user.max(of_deleted);
+        match (self.after, previous) {
+            (None, Some(previous)) => previous.ended(),
+            (None, None) | (Some(_), _) => WriteId::after(previous, self.now),
+        }
     }
 
     /// The user that goes to the deleted users. `None` if there is none, or if none is kept.

@@ -19,10 +19,20 @@ const TICKS_IN_A_MILLISECOND: u64 = 1 << 12;
 pub struct WriteId(Uuid);
 
 impl WriteId {
-    /// The id of a write at the time `now`. It follows the `previous` ids.
-    pub fn after(previous: impl IntoIterator<Item = Self>, now: Timestamp) -> Self {
-        let next = previous.into_iter().map(|id| id.ticks() + 1).max();
-        let ticks = ticks(now).max(next.unwrap_or_default());
+    /// The id of a write at the time `now`. It follows the id of the `previous` write.
+    pub fn after(previous: Option<Self>, now: Timestamp) -> Self {
+        let next = previous.map(|id| id.ticks() + 1);
+        Self::at(ticks(now).max(next.unwrap_or_default()))
+    }
+
+    /// The id of a deletion or an erasure after the write with this id. It follows this id at once,
+    /// whatever the time is. A user who is created again at the same time gets a later id: a creation
+    /// reads nothing, so its id cannot follow one that it knows.
+    pub fn ended(self) -> Self {
+        Self::at(self.ticks() + 1)
+    }
+
+    fn at(ticks: u64) -> Self {
         let mut bytes = Uuid::new_v4().into_bytes();
         let [high, low] = u16::to_be_bytes((ticks % TICKS_IN_A_MILLISECOND) as u16);
         // The builder puts these 12 bits behind the version.
@@ -71,11 +81,18 @@ mod tests {
     #[test]
     fn the_ids_of_writes_have_the_order_of_the_writes_as_text_too() {
         let now = 1_700_000_000_000_000_000;
-        let first = WriteId::after([], at(now));
-        let after_a_microsecond = WriteId::after([], at(now + 1_000));
-        let by_a_slow_clock = WriteId::after([after_a_microsecond], at(now - 5_000_000));
-        let after_both = WriteId::after([first, by_a_slow_clock], at(now));
-        let ids = [first, after_a_microsecond, by_a_slow_clock, after_both];
+        let first = WriteId::after(None, at(now));
+        let after_a_microsecond = WriteId::after(None, at(now + 1_000));
+        let by_a_slow_clock = WriteId::after(Some(after_a_microsecond), at(now - 5_000_000));
+        let end = by_a_slow_clock.ended();
+        let created_again = WriteId::after(None, at(now + 2_000));
+        let ids = [
+            first,
+            after_a_microsecond,
+            by_a_slow_clock,
+            end,
+            created_again,
+        ];
         assert!(ids.is_sorted());
         let texts = ids.map(|id| id.to_string());
         assert!(texts.is_sorted(), "{texts:?}");

@@ -45,7 +45,7 @@ fn write(random: &mut Rng, users: &[String]) -> (Method, String, Value) {
     let email = format!("canary-{}@example.com", random.usize(..users.len()));
     let name = format!("canary {}", random.u32(..));
     let path = format!("/users/{user_id}");
-    match random.u8(..16) {
+    match random.u8(..17) {
         0..=2 => {
             let user = json!({ "userId": user_id, "name": name, "email": email });
             (Method::POST, "/users".to_owned(), user)
@@ -68,6 +68,10 @@ fn write(random: &mut Rng, users: &[String]) -> (Method, String, Value) {
                 false => json!({}),
             };
             (Method::POST, path, email)
+        }
+        15 => {
+            let path = format!("/deleted-users/{user_id}");
+            (Method::DELETE, path, Value::Null)
         }
         _ => (Method::DELETE, format!("{path}?erase=true"), Value::Null),
     }
