@@ -23,6 +23,7 @@
 //! | an operation, its path and who may do it | `http/operations.rs` |
 //! | what a request does | `http/users.rs`, then `service.rs` |
 //! | what a write stores | `store/commit.rs` |
+//! | deletion, restoration, erasure, history | `service/life.rs`, then `store/deleted.rs` and `store/history.rs` |
 //! | what an error tells the client | `http/error.rs` |
 //! | who calls, and with which claims | `lambda/event.rs`, then `service/access.rs` |
 //! | which failures of DynamoDB are temporary | `store/call.rs` |
