@@ -79,7 +79,7 @@ impl Write<'_> {
         let of_deleted = self.taken.and_then(DeletedUser::last_write);
         let previous = of_user.max(of_deleted);
         match (self.after, previous) {
-            (None, Some(previous)) => previous.ended(),
+            (None, Some(previous)) => previous.ended(self.now),
             (None, None) | (Some(_), _) => WriteId::after(previous, self.now),
         }
     }

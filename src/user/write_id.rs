@@ -22,24 +22,28 @@ impl WriteId {
     /// The id of a write at the time `now`. It follows the id of the `previous` write.
     pub fn after(previous: Option<Self>, now: Timestamp) -> Self {
         let next = previous.map(|id| id.ticks() + 1);
-        Self::at(ticks(now).max(next.unwrap_or_default()))
+        Self::new(ticks(now).max(next.unwrap_or_default()), random())
     }
 
-    /// The id of a deletion or an erasure after the write with this id. It follows this id at once,
-    /// whatever the time is. A user who is created again at the same time gets a later id: a creation
-    /// reads nothing, so its id cannot follow one that it knows.
-    pub fn ended(self) -> Self {
-        Self::at(self.ticks() + 1)
+    /// The id of a deletion or an erasure at the time `now`, after the write with this id. It follows
+    /// this id at once, whatever the time is. So a user who is created again at the same time gets a
+    /// later id. (A creation reads nothing, so its id cannot follow one that it knows.)
+    ///
+    /// There can be several of these after one write, if a backup was restored between them. They have
+    /// the order of their times.
+    pub fn ended(self, now: Timestamp) -> Self {
+        Self::new(self.ticks() + 1, ticks(now) << 2 | random() & 0b11)
     }
 
-    fn at(ticks: u64) -> Self {
-        let mut bytes = Uuid::new_v4().into_bytes();
-        let [high, low] = u16::to_be_bytes((ticks % TICKS_IN_A_MILLISECOND) as u16);
-        // The builder puts these 12 bits behind the version.
-        (bytes[0], bytes[1]) = (high, low);
-        let random: &[u8; 10] = bytes.first_chunk().expect("a UUID has 16 bytes");
+    /// The id with this time, and with the lower 62 bits of `tail` at its end.
+    fn new(ticks: u64, tail: u64) -> Self {
+        let in_millisecond = (ticks % TICKS_IN_A_MILLISECOND) as u16;
+        let mut bytes = [0; 10];
+        // The builder puts the version and the variant before these two parts.
+        bytes[..2].copy_from_slice(&in_millisecond.to_be_bytes());
+        bytes[2..].copy_from_slice(&tail.to_be_bytes());
         let millis = ticks / TICKS_IN_A_MILLISECOND;
-        Self(Builder::from_unix_timestamp_millis(millis, random).into_uuid())
+        Self(Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid())
     }
 
     /// Reads an id. `None` if `text` is not the id of a write.
@@ -54,6 +58,11 @@ impl WriteId {
         let (high, _) = self.0.as_u64_pair();
         (high >> 16) * TICKS_IN_A_MILLISECOND + (high & (TICKS_IN_A_MILLISECOND - 1))
     }
+}
+
+fn random() -> u64 {
+    let (_, low) = Uuid::new_v4().as_u64_pair();
+    low
 }
 
 fn ticks(time: Timestamp) -> u64 {
@@ -84,13 +93,15 @@ mod tests {
         let first = WriteId::after(None, at(now));
         let after_a_microsecond = WriteId::after(None, at(now + 1_000));
         let by_a_slow_clock = WriteId::after(Some(after_a_microsecond), at(now - 5_000_000));
-        let end = by_a_slow_clock.ended();
+        let end = by_a_slow_clock.ended(at(now + 50_000));
+        let end_after_a_restore = by_a_slow_clock.ended(at(now + 51_000));
         let created_again = WriteId::after(None, at(now + 2_000));
         let ids = [
             first,
             after_a_microsecond,
             by_a_slow_clock,
             end,
+            end_after_a_restore,
             created_again,
         ];
         assert!(ids.is_sorted());
