@@ -41,7 +41,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let place = store::place(COMMAND, options.data, options.aws, endpoint)?;
     let store = store::open_existing(tables, place).await?;
-    store.check_tables().await?;
+    store.check_all_but_keys().await?;
     let actor = Actor::Command(COMMAND);
     let author = Author {
         actor: &actor,

@@ -43,7 +43,7 @@ pub(super) struct TableOptions {
     #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DAYS)))]
     history_days: u16,
     /// Whether email addresses are unique; with off, users can share an address
-    #[arg(long, value_name = "ON|OFF", default_value = "on")]
+    #[arg(long, value_name = "ON|OFF", default_value = "on", global = true)]
     unique_emails: Switch,
 }
 

@@ -9,15 +9,16 @@ impl BasePath {
     /// empty.
     ///
     /// # Errors
-    /// What to change, as a phrase that follows the name of the setting. `users` is refused. With
-    /// this base path, the gateway would authorise `/users/users` as the user named `users`, and
+    /// What to change, as a phrase that follows the name of the setting. `users` and
+    /// `deleted-users` are refused. With the first one, the gateway would authorise `/users/users` as the user named `users`, and
     /// the service would answer it as the list of users.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let path = absolute_path(text);
-        if path == "/users" {
-            return Err("must not be users, with which the paths of the API begin");
+        match path.as_str() {
+            "/users" => Err("must not be users, with which the paths of the API begin"),
+            "/deleted-users" => Err("must not be deleted-users, with which paths of the API begin"),
+            _ => Ok(Self(path)),
         }
-        Ok(Self(path))
     }
 
     /// The text of the base path: empty, or with a slash before each segment.
@@ -42,5 +43,6 @@ mod tests {
             assert_eq!(BasePath::parse(text).unwrap().as_str(), path, "{text}");
         }
         assert!(BasePath::parse("/users/").is_err());
+        assert!(BasePath::parse("deleted-users").is_err());
     }
 }

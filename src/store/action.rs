@@ -32,6 +32,8 @@ pub(super) enum Action<'a> {
     CheckUser(&'a str, Option<&'a User>),
     /// Stores a deleted user, in place of an earlier one with the same `userId`.
     PutDeleted(&'a DeletedUser),
+    /// Takes out any deleted user with this `userId`.
+    DropDeleted(&'a str),
     /// Takes the deleted user out, if it is still the one that was read.
     TakeDeleted(&'a DeletedUser),
     /// Adds a record to the history.
@@ -62,6 +64,7 @@ impl Action<'_> {
                 item.condition_check(check_user(tables, user_id, *user))
             }
             Self::PutDeleted(deleted) => item.put(put_deleted(tables, deleted)),
+            Self::DropDeleted(user_id) => item.delete(drop_deleted(tables, user_id)),
             Self::TakeDeleted(deleted) => item.delete(take_deleted(tables, deleted)),
             Self::PutHistory(record) => item.put(put_history(tables, record)),
             Self::PutRecord(record) => item.put(put_record(tables, record)),
@@ -148,6 +151,14 @@ fn put_deleted(tables: &Tables, deleted: &DeletedUser) -> Put {
     Put::builder()
         .table_name(&tables.deleted_users)
         .set_item(Some(item.into()))
+        .build()
+        .expect(COMPLETE)
+}
+
+fn drop_deleted(tables: &Tables, user_id: &str) -> Delete {
+    Delete::builder()
+        .table_name(&tables.deleted_users)
+        .key("userId", string(user_id))
         .build()
         .expect(COMPLETE)
 }

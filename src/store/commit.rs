@@ -210,7 +210,14 @@ impl UserStore {
             ..write
         };
         let mut actions = actions(&write, keeps_claims);
-        actions.extend(deleted.as_ref().map(Action::PutDeleted));
+        actions.extend(match (&deleted, write.before, write.after, write.taken) {
+            (Some(deleted), ..) => Some(Action::PutDeleted(deleted)),
+            // There may be an entry that has expired, or that was added since the read.
+            (None, Some(ended), None, None) if write.vacant.is_some() || !write.erases => {
+                Some(Action::DropDeleted(ended.user_id()))
+            }
+            (None, ..) => None,
+        });
         let loss = id_of_loss.and_then(|id| write.record_of_loss(id, self.retention));
         let records = [write.record_of_event(id, self.retention), loss];
         actions.extend(records.into_iter().flatten().map(Action::PutHistory));
@@ -294,6 +301,7 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
             | Action::DeleteUser(_)
             | Action::CheckUser(..)
             | Action::TakeDeleted(_)
+            | Action::DropDeleted(_)
             | Action::PutDeleted(_)
             | Action::PutHistory(_) => return Refusal::Overtaken,
             Action::PutUser(new) => {
@@ -383,6 +391,7 @@ mod tests {
             | Action::CheckUser(..)
             | Action::PutDeleted(_)
             | Action::TakeDeleted(_)
+            | Action::DropDeleted(_)
             | Action::PutHistory(_)
             | Action::PutRecord(_) => None,
         });

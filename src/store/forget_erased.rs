@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{Item, from_item};
 
 use super::{
-    Author, Decision, Error, HistoryRecord, Stored, UserStore, WriteError,
+    Author, Compared, Decision, Error, HistoryRecord, Stored, UserStore, WriteError,
     call::{failure, in_time},
     string,
 };
@@ -54,16 +54,20 @@ impl UserStore {
         let user_id = UserId::stored(&record.user_id);
         let is_erased = |user: &User| user.created_at() <= record.created_at.as_deref();
         let Stored { user, deleted } = self.get_stored(&user_id).await?;
+        let decide = |read: &Stored, _: Timestamp| match &read.user {
+            Some(user) if is_erased(user) => Ok(Decision::Erase),
+            Some(_) | None => Err(NotErased::NothingToErase),
+        };
+        let stays = deleted
+            .as_ref()
+            .is_some_and(|deleted| !is_erased(&deleted.user));
         let erased = if user.is_some_and(|user| is_erased(&user)) {
-            let decide = |read: &Stored, _: Timestamp| match read
-                .user
-                .as_ref()
-                .filter(|user| is_erased(user))
-            {
-                Some(_) => Ok(Decision::Erase),
-                None => Err(NotErased::NothingToErase),
-            };
-            self.change_both(author, &user_id, decide).await
+            if stays {
+                let erasure = self.change(author, &user_id, Compared::All, decide, None);
+                erasure.await
+            } else {
+                self.change_both(author, &user_id, decide).await
+            }
         } else if deleted.is_some_and(|deleted| is_erased(&deleted.user)) {
             let decide = |read: &Stored, _: Timestamp| {
                 let user = read.deleted.as_ref().map(|deleted| &deleted.user);

@@ -120,6 +120,15 @@ impl Service {
             .unwrap();
     }
 
+    /// The number of items in the table of deleted users, with those that have expired.
+    pub async fn deleted_items(&self) -> i32 {
+        let scan = self
+            .dynamodb()
+            .scan()
+            .table_name(self.deleted_users_table());
+        scan.consistent_read(true).send().await.unwrap().count
+    }
+
     /// The items of the table of history, in DynamoDB's JSON.
     pub async fn history_items(&self) -> Vec<Value> {
         let scan = self.dynamodb().scan().table_name(&self.tables().history);
