@@ -148,15 +148,22 @@ impl UserService {
         if !self.store.keeps_history() {
             return Err(Error::HistoryIsOff);
         }
-        if caller.is(user_id) {
-            for user in self.store.get_stored(user_id).await?.users() {
-                caller.may_act_on(user)?;
-            }
+        let stored = match caller.is(user_id) {
+            true => Some(self.store.get_stored(user_id).await?),
+            false => None,
+        };
+        for user in stored.iter().flat_map(Stored::users) {
+            caller.may_act_on(user)?;
         }
         let page = self.store.history(user_id, limit, start).await?;
-        let is_empty = page.items.is_empty() && page.next.is_none() && start.is_none();
-        if is_empty && self.store.get_stored(user_id).await? == Stored::default() {
-            return Err(Error::NotFound);
+        if page.items.is_empty() && page.next.is_none() && start.is_none() {
+            let stored = match stored {
+                Some(stored) => stored,
+                None => self.store.get_stored(user_id).await?,
+            };
+            if stored == Stored::default() {
+                return Err(Error::NotFound);
+            }
         }
         Ok(page)
     }

@@ -30,9 +30,11 @@ pub(super) enum Action<'a> {
     DeleteUser(&'a User),
     /// Checks that the stored user has not changed, or that no user has this `userId`.
     CheckUser(&'a str, Option<&'a User>),
-    /// Stores a deleted user, in place of an earlier one with the same `userId`.
+    /// Stores a deleted user, in place of an earlier one with the same `userId`. Its condition is
+    /// that of the action on the user.
     PutDeleted(&'a DeletedUser),
-    /// Takes out any deleted user with this `userId`.
+    /// Takes out any deleted user with this `userId`. Its condition is that of the action on the
+    /// user.
     DropDeleted(&'a str),
     /// Takes the deleted user out, if it is still the one that was read.
     TakeDeleted(&'a DeletedUser),

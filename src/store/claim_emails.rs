@@ -154,7 +154,7 @@ impl UserStore {
             .client
             .scan()
             .table_name(emails)
-            .limit(Limit::MAX.and_one_more() - 1)
+            .limit(Limit::MAX.in_call())
             .consistent_read(true)
             .set_exclusive_start_key(start)
             .customize()

@@ -28,10 +28,15 @@ impl Limit {
         self.0.into()
     }
 
+    /// The number of items, for a call to DynamoDB.
+    pub(super) fn in_call(self) -> i32 {
+        self.0.into()
+    }
+
     /// What a call to DynamoDB asks for: one item more than the page has. If DynamoDB finds it, the
     /// page is not the last page.
     pub(super) fn and_one_more(self) -> i32 {
-        i32::from(self.0) + 1
+        self.in_call() + 1
     }
 }
 

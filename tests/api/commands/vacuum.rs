@@ -66,7 +66,6 @@ async fn after_an_erasure_and_a_vacuum_nothing_of_the_person_is_left() {
         204
     );
     let log = service.log();
-    // A server in the way is told, and nothing is spoilt.
     assert_eq!(service.signal("-TERM").await, Some(0));
     let vacuumed = output(user_service(&["vacuum", data[0], data[1]])).await;
     assert_eq!(vacuumed.status.code(), Some(0), "{vacuumed:?}");
