@@ -154,6 +154,7 @@ async fn sweep_regularly(database: Database) {
 /// Why the file cannot be compacted, for example because a server uses it.
 pub fn vacuum(file: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::File(file.to_owned(), error);
+    file::check_unused(file).map_err(failed)?;
     let database = file::open(file).map_err(failed)?;
     let vacuumed = database.sweep_ttl().and_then(|_| database.vacuum());
     vacuumed.map_err(|error| failed(error.into()))

@@ -8,7 +8,7 @@ use std::{
 
 use dynoxide::{Database, DynoxideError};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 /// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat.html>).
@@ -36,6 +36,9 @@ pub enum FileError {
          another file for --data"
     )]
     OfAnotherProgram,
+    /// Another process has it open.
+    #[error("another process uses the file; stop the server that runs with it")]
+    InUse,
     /// SQLite cannot read it.
     #[error("the database cannot be read: {0}")]
     Unreadable(#[from] rusqlite::Error),
@@ -50,9 +53,8 @@ pub enum FileError {
 /// # Errors
 /// Why the file cannot keep tables. A file of another program is not changed.
 pub(super) fn open(file: &Path) -> Result<Database, FileError> {
-    // An absolute path is never one of SQLite's own names, such as `:memory:`.
-    let path = path::absolute(file)?;
-    let path = path.to_str().ok_or(FileError::Path)?;
+    let path = absolute(file)?;
+    let path = path.as_str();
     match File::open(path) {
         Ok(file) => check(path, file)?,
         Err(error) if error.kind() == ErrorKind::NotFound => create(path)?,
@@ -62,6 +64,33 @@ pub(super) fn open(file: &Path) -> Result<Database, FileError> {
         keep_private(Path::new(&format!("{path}{suffix}")));
     }
     Ok(Database::new(path)?)
+}
+
+/// An absolute path is never one of SQLite's own names, such as `:memory:`.
+fn absolute(file: &Path) -> Result<String, FileError> {
+    let path = path::absolute(file)?.into_os_string();
+    path.into_string().map_err(|_| FileError::Path)
+}
+
+/// Checks that no other process has `file` open. Also moves the contents of the write-ahead log
+/// (`-wal`) into the file, and deletes the log.
+///
+/// # Errors
+/// [`FileError::InUse`], or why the file cannot keep tables. A file of another program is not
+/// changed.
+pub(super) fn check_unused(file: &Path) -> Result<(), FileError> {
+    // SQLite leaves the WAL mode only if there is no other connection, see
+    // <https://www.sqlite.org/wal.html#persistence_of_wal_mode>.
+    let path = absolute(file)?;
+    check(&path, File::open(&path)?)?;
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    match connection.pragma_update(None, "journal_mode", "DELETE") {
+        Ok(()) => Ok(()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            Err(FileError::InUse)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Refuses a file that is neither empty nor a database of the embedded DynamoDB.

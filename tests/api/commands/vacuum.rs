@@ -114,6 +114,24 @@ async fn vacuum_needs_a_file_that_exists() {
 }
 
 #[tokio::test]
+async fn vacuum_refuses_the_file_of_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.db");
+    let data = ["--data", file.to_str().unwrap()];
+    let mut service = Running::start(user_service(&["--port", "0", data[0], data[1]])).await;
+    let refused = output(user_service(&["vacuum", data[0], data[1]])).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let says = "another process uses the file; stop the server that runs with it\n";
+    assert!(one_line(&refused).ends_with(says), "{refused:?}");
+    let user = json!({ "userId": "a", "name": "Ada", "email": "ada@example.com" });
+    let (status, ..) = service.send(Method::POST, "/users", &[], &user).await;
+    assert_eq!(status, 201, "the server goes on");
+    assert_eq!(service.signal("-TERM").await, Some(0));
+    let vacuumed = output(user_service(&["vacuum", data[0], data[1]])).await;
+    assert_eq!(vacuumed.status.code(), Some(0), "{vacuumed:?}");
+}
+
+#[tokio::test]
 async fn the_embedded_dynamodb_deletes_what_has_expired() {
     let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
     let config = dynamodb::sdk_config(embedded.endpoint_url()).await;
