@@ -20,9 +20,10 @@ mod page;
 pub mod problem;
 pub mod request;
 pub mod router;
+mod trace;
 mod users;
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 
@@ -31,7 +32,7 @@ use self::docs::HeaderField;
 use self::{
     cors::AllowedOrigins,
     error::{Error, describe},
-    log_line::LogLine,
+    log_line::{LogLine, Start},
     request::Request,
     router::{Resource, Route},
     users::Call,
@@ -47,6 +48,7 @@ pub struct Api {
     users: UserService,
     auth_mode: AuthMode,
     allowed_origins: AllowedOrigins,
+    start: Arc<Start>,
     #[cfg(feature = "docs")]
     gateway_header: Option<HeaderField>,
 }
@@ -59,8 +61,18 @@ impl Api {
             users,
             auth_mode,
             allowed_origins,
+            start: Arc::default(),
             #[cfg(feature = "docs")]
             gateway_header: None,
+        }
+    }
+
+    /// The same API, in a process that took this long to open its connection to DynamoDB. The log
+    /// line of the first request says so.
+    pub fn primed(self, priming: Duration) -> Self {
+        Self {
+            start: Arc::new(Start::primed(priming)),
+            ..self
         }
     }
 
@@ -100,7 +112,8 @@ impl Api {
             caller: caller.as_ref(),
             answer: &answer,
             error: error.as_ref(),
-            store_calls: users.store_calls(),
+            usage: users.usage(),
+            start: &self.start,
             elapsed: elapsed.unwrap_or_default(),
         }
         .write();

@@ -39,11 +39,16 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
         settings.retention,
         SystemTime::now,
     );
-    if settings.priming {
-        prime(&store).await;
-    }
+    let priming = match settings.priming {
+        true => prime(&store).await,
+        false => None,
+    };
     let users = UserService::new(store);
     let api = Api::new(users, settings.auth_mode, settings.allowed_origins);
+    let api = match priming {
+        Some(priming) => api.primed(priming),
+        None => api,
+    };
     let function = Function::new(api, settings.base_path);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         function.answer(&event.payload, &event.context).await
@@ -52,14 +57,22 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
 }
 
 /// Opens the connection to DynamoDB during init. Lambda gives an init more processor time than a
-/// request. If DynamoDB cannot be reached, the function starts all the same.
-async fn prime(store: &UserStore) {
+/// request. If DynamoDB cannot be reached, the function starts all the same. Returns how long it
+/// took, or `None` if it failed.
+async fn prime(store: &UserStore) -> Option<Duration> {
     let started = Instant::now();
     let primed = store.prime().await;
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let elapsed = started.elapsed();
+    let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     match primed {
-        Ok(()) => tracing::info!(ms, "primed"),
-        Err(error) => tracing::warn!(ms, cause = %error, "not primed"),
+        Ok(()) => {
+            tracing::info!(ms, "primed");
+            Some(elapsed)
+        }
+        Err(error) => {
+            tracing::warn!(ms, cause = %error, "not primed");
+            None
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! Logs: JSON lines for machines, or text for people.
+//! Logs: JSON lines for machines, or text for people. The line of a request also holds its metrics.
+
+mod metrics;
 
 use std::{io::IsTerminal, panic};
 
@@ -11,22 +13,36 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::metrics::WithMetrics;
+pub use self::metrics::{METRICS, Metric, NAMESPACE, PRIMING};
+
+/// The `target` of the log line of a request.
+pub(crate) const REQUEST: &str = concat!(env!("CARGO_CRATE_NAME"), "::request");
+
+/// The name of the service, for metrics of a process that is not a Lambda function.
+pub const SERVICE: &str = env!("CARGO_PKG_NAME");
+
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object.
-    Json,
+pub enum Format<'a> {
+    /// One JSON object. The line of a request has metrics of this function.
+    Json {
+        /// The name of the function.
+        function_name: &'a str,
+    },
     /// Colored text.
     Text,
 }
 
-impl Format {
+impl Format<'_> {
     /// Text if standard error is a terminal, else JSON.
     pub fn of_standard_error() -> Self {
         if std::io::stderr().is_terminal() {
             Self::Text
         } else {
-            Self::Json
+            Self::Json {
+                function_name: SERVICE,
+            }
         }
     }
 }
@@ -34,7 +50,7 @@ impl Format {
 /// Starts logging to standard error.
 ///
 /// `filter` has the syntax of `RUST_LOG`. `None` means `info`. See [`subscriber`].
-pub fn init(format: Format, filter: Option<&str>) {
+pub fn init(format: Format<'_>, filter: Option<&str>) {
     subscriber(format, filter, std::io::stderr).init();
     panic::set_hook(Box::new(|panic| {
         // The message is not logged, because it may quote data from a request.
@@ -50,7 +66,11 @@ pub fn init(format: Format, filter: Option<&str>) {
 ///
 /// At lower levels, other crates log whole requests and items. So only their warnings and errors
 /// are written. `filter` cannot lower this level.
-pub fn subscriber<W>(format: Format, filter: Option<&str>, writer: W) -> impl SubscriberInitExt
+pub fn subscriber<W>(
+    format: Format<'_>,
+    filter: Option<&str>,
+    writer: W,
+) -> impl SubscriberInitExt + use<W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -76,9 +96,12 @@ where
     });
     let lines = fmt::layer().with_writer(writer);
     let lines = match format {
-        Format::Json => {
+        Format::Json { function_name } => {
             let lines = lines.json().flatten_event(true);
-            lines.with_current_span(false).with_span_list(false).boxed()
+            let lines = lines.with_current_span(false).with_span_list(false);
+            lines
+                .map_event_format(|format| WithMetrics::new(format, function_name))
+                .boxed()
         }
         Format::Text => lines.compact().with_target(false).boxed(),
     };

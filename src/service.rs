@@ -19,7 +19,7 @@ pub use self::{
 };
 use crate::{
     store::{
-        Author, Compared, Consistency, Decision, Found, Limit, Lose, Page, StartKey, Stored,
+        Author, Compared, Consistency, Decision, Found, Limit, Lose, Page, StartKey, Stored, Usage,
         UserStore, WriteError,
     },
     user::{Actor, Change, EmailKey, Timestamp, User, UserId, UserInput},
@@ -84,9 +84,9 @@ impl UserService {
         self.store.now()
     }
 
-    /// The number of requests to DynamoDB for this request, including retries.
-    pub fn store_calls(&self) -> u32 {
-        self.store.calls()
+    /// What this request has used of DynamoDB.
+    pub fn usage(&self) -> Usage {
+        self.store.usage()
     }
 
     /// One page of users. See [`UserStore::list`].

@@ -159,6 +159,11 @@ pub fn log_filter(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     variable("RUST_LOG")
 }
 
+/// The name of the function: `AWS_LAMBDA_FUNCTION_NAME`. It is read separately, like the filter.
+pub fn function_name(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    variable("AWS_LAMBDA_FUNCTION_NAME")
+}
+
 const RUNTIME_API: Setting = Setting::new("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
 const USERS: Setting = Setting::new("TABLE_NAME", "UserData");
 const EMAILS: Setting = Setting::new("EMAILS_TABLE_NAME", "UserEmails");

@@ -33,10 +33,7 @@ mod write;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -50,9 +47,10 @@ use aws_sdk_dynamodb::{
 use serde_dynamo::Item;
 use tokio::time::Instant;
 
-use self::call::{Attempts, failure, in_time};
+use self::call::{Attempts, Counters, failure};
 pub use self::{
     action::Compared,
+    call::Usage,
     claims::Found,
     deleted::Stored,
     error::{Error, WriteError},
@@ -143,7 +141,7 @@ pub struct UserStore {
     tables: Arc<Tables>,
     retention: Retention,
     clock: fn() -> SystemTime,
-    calls: Arc<AtomicU32>,
+    counters: Arc<Counters>,
     deadline: Option<Instant>,
 }
 
@@ -178,17 +176,17 @@ impl UserStore {
             tables: Arc::new(tables),
             retention,
             clock,
-            calls: Arc::default(),
+            counters: Arc::default(),
             deadline: None,
         }
     }
 
-    /// The same tables, for one request. The count of calls starts at 0. All calls of the request
+    /// The same tables, for one request. Its [`Usage`] starts at 0. All calls of the request
     /// together take at most `time_left`, or 29 s if `time_left` is `None`.
     pub fn for_request(&self, time_left: Option<Duration>) -> Self {
         let time = time_left.unwrap_or(REQUEST_TIMEOUT);
         Self {
-            calls: Arc::default(),
+            counters: Arc::default(),
             deadline: Some(Instant::now() + time),
             ..self.clone()
         }
@@ -203,9 +201,9 @@ impl UserStore {
         self.now().into()
     }
 
-    /// The number of requests that this store has sent to DynamoDB, including retries.
-    pub fn calls(&self) -> u32 {
-        self.calls.load(Relaxed)
+    /// What the calls of this store have used.
+    pub fn usage(&self) -> Usage {
+        self.counters.usage()
     }
 
     /// Reads a key, so that the first request finds an open connection. The TLS handshake is most
@@ -216,14 +214,13 @@ impl UserStore {
     pub async fn prime(&self) -> Result<(), Error> {
         // A second attempt would only hide the cause of the first failure.
         let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        let deadline = Instant::now() + PRIMING_TIMEOUT;
+        let store = self.for_request(Some(PRIMING_TIMEOUT));
         let call = self
             .get_item(&UserId::stored(PRIMING_KEY))
             .customize()
             .config_override(once)
             .send();
-        let output = in_time(Some(deadline), call).await;
-        output.map(drop).map_err(failure)
+        store.in_time(call).await.map(drop).map_err(failure)
     }
 
     /// The user with this `userId`. `None` if there is no such user.
@@ -241,7 +238,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         Ok(output.item.map(user))
     }
 
@@ -268,7 +265,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         let last = output.last_evaluated_key.as_ref();
         let page = Page {
             items: output.items.into_iter().flatten().map(user).collect(),
@@ -285,7 +282,7 @@ impl UserStore {
     }
 
     fn attempts(&self) -> Attempts {
-        Attempts::counted_in(Arc::clone(&self.calls))
+        Attempts::counted_in(Arc::clone(&self.counters))
     }
 }
 

@@ -10,7 +10,11 @@ use user_service::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let filter = settings::log_filter(settings::environment);
-    log::init(log::Format::Json, filter.as_deref());
+    let function_name = settings::function_name(settings::environment);
+    let format = log::Format::Json {
+        function_name: function_name.as_deref().unwrap_or(log::SERVICE),
+    };
+    log::init(format, filter.as_deref());
     let settings = match Settings::for_lambda(settings::environment) {
         Ok(settings) => settings,
         Err(faults) => {

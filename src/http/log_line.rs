@@ -1,6 +1,9 @@
 //! The log line of a request. It holds nothing that a client chose.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use http::Method;
 use tracing::{error, info};
@@ -10,8 +13,32 @@ use super::{
     error::Description,
     request::Request,
     router::{METHODS, Resource},
+    trace::Trace,
 };
-use crate::service::Caller;
+use crate::{log::REQUEST, service::Caller, store::Usage};
+
+/// The start of the process, for the log line of its first request.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// How long it took to open the connection to DynamoDB, if that was done.
+    pub(super) priming: Option<Duration>,
+    is_over: AtomicBool,
+}
+
+impl Start {
+    /// A start with this priming.
+    pub(super) fn primed(priming: Duration) -> Self {
+        Self {
+            priming: Some(priming),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether this is the first call.
+    fn is_first(&self) -> bool {
+        !self.is_over.swap(true, Relaxed)
+    }
+}
 
 /// What is logged of a request.
 pub(super) struct LogLine<'a> {
@@ -21,12 +48,14 @@ pub(super) struct LogLine<'a> {
     pub(super) caller: Option<&'a Caller>,
     pub(super) answer: &'a Response,
     pub(super) error: Option<&'a Description>,
-    pub(super) store_calls: u32,
+    pub(super) usage: Usage,
+    pub(super) start: &'a Start,
     pub(super) elapsed: Duration,
 }
 
 impl LogLine<'_> {
-    /// Writes the line.
+    /// Writes the line. Its members with names in Pascal case are metrics, see
+    /// [`log`](crate::log).
     pub(super) fn write(&self) {
         let method = METHODS
             .iter()
@@ -36,22 +65,35 @@ impl LogLine<'_> {
         let caller = self.caller.map_or("unknown", Caller::kind);
         let caller_arn = self.caller.and_then(Caller::role_arn);
         let status = self.answer.status().as_u16();
-        let ms = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
-        let store_calls = self.store_calls;
+        let is_first = self.start.is_first();
+        let priming = self.start.priming.filter(|_| is_first).map(milliseconds);
         let request_id = self.request.id.escape_debug().to_string();
+        let Trace {
+            traceparent,
+            xray_trace_id,
+        } = Trace::of(&self.request.headers);
         let code = self.error.map(|error| error.code);
         let cause = self.error.and_then(|error| error.cause.as_deref());
         macro_rules! line {
             ($level:ident, $message:literal) => {
                 $level!(
+                    target: REQUEST,
                     method,
                     route,
                     caller,
                     caller_arn,
                     status,
-                    ms,
-                    store_calls,
+                    Requests = 1,
+                    Latency = milliseconds(self.elapsed),
+                    StoreCalls = self.usage.calls,
+                    StoreLatency = milliseconds(self.usage.time),
+                    StoreRetries = self.usage.retries,
+                    Conflicts = self.usage.conflicts,
+                    ColdStarts = u8::from(is_first),
+                    Priming = priming,
                     request_id,
+                    traceparent,
+                    xray_trace_id,
                     code,
                     cause,
                     $message
@@ -64,4 +106,10 @@ impl LogLine<'_> {
             Some(_) => line!(info, "refused"),
         }
     }
+}
+
+/// The number of milliseconds, with three decimals.
+fn milliseconds(time: Duration) -> f64 {
+    let microseconds = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    f64::from(microseconds) / 1000.0
 }

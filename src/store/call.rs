@@ -5,8 +5,9 @@ use std::{
     io, iter,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::{
@@ -20,35 +21,81 @@ use aws_sdk_dynamodb::{
 use rustls::CertificateError;
 use tokio::time::Instant;
 
-use super::Error;
+use super::{Error, UserStore};
 
-/// Waits for `call` until `deadline`.
-///
-/// # Errors
-/// `None` if the call did not finish in time, else the error of the call.
-pub(super) async fn in_time<T, E>(
-    deadline: Option<Instant>,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Option<SdkError<E, HttpResponse>>>
-where
-    E: ProvideErrorMetadata + StdError + 'static,
-{
-    let started = Instant::now();
-    let result = match deadline {
-        None => call.await.map_err(Some),
-        Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
-            Ok(result) => result.map_err(Some),
-            Err(_) => Err(None),
-        },
-    };
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let outcome = match &result {
-        Ok(_) => "done",
-        Err(Some(error)) => error.code().unwrap_or("not answered"),
-        Err(None) => "not answered before the request's deadline",
-    };
-    tracing::debug!(operation = operation_of::<E>(), ms, outcome, "DynamoDB");
-    result
+/// What the calls of one request used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The number of requests that were sent to DynamoDB, including retries.
+    pub calls: u32,
+    /// The number of requests that repeated an earlier one, because it failed or got no response.
+    pub retries: u32,
+    /// The number of writes that were decided again, because another writer was faster.
+    pub conflicts: u32,
+    /// The time of all calls together.
+    pub time: Duration,
+}
+
+/// Counts what the calls of one request use.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    calls: AtomicU32,
+    retries: AtomicU32,
+    conflicts: AtomicU32,
+    microseconds: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            calls: self.calls.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            conflicts: self.conflicts.load(Relaxed),
+            time: Duration::from_micros(self.microseconds.load(Relaxed)),
+        }
+    }
+
+    pub(super) fn count_conflict(&self) {
+        self.conflicts.fetch_add(1, Relaxed);
+    }
+
+    fn add_time(&self, time: Duration) {
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.fetch_add(microseconds, Relaxed);
+    }
+}
+
+impl UserStore {
+    /// Waits for `call` until the deadline of the request.
+    ///
+    /// # Errors
+    /// `None` if the call did not finish in time, else the error of the call.
+    pub(super) async fn in_time<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Option<SdkError<E, HttpResponse>>>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let started = Instant::now();
+        let result = match self.deadline {
+            None => call.await.map_err(Some),
+            Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
+                Ok(result) => result.map_err(Some),
+                Err(_) => Err(None),
+            },
+        };
+        let elapsed = started.elapsed();
+        self.counters.add_time(elapsed);
+        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(Some(error)) => error.code().unwrap_or("not answered"),
+            Err(None) => "not answered before the request's deadline",
+        };
+        tracing::debug!(operation = operation_of::<E>(), ms, outcome, "DynamoDB");
+        result
+    }
 }
 
 /// The name of the operation with the error type `E`, for the log.
@@ -58,7 +105,7 @@ fn operation_of<E>() -> &'static str {
     error.strip_suffix("Error").unwrap_or(error)
 }
 
-/// Converts an error of [`in_time`] that is not a failed condition.
+/// Converts an error of [`UserStore::in_time`] that is not a failed condition.
 pub(super) fn failure<E>(error: Option<SdkError<E, HttpResponse>>) -> Error
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -151,15 +198,17 @@ pub(super) fn chain(what: &str, error: &(dyn StdError + 'static)) -> String {
 /// Counts the attempts of a call, and records whether an attempt got no response.
 #[derive(Clone, Debug)]
 pub(super) struct Attempts {
-    requests: Arc<AtomicU32>,
+    counters: Arc<Counters>,
+    has_sent: Arc<AtomicBool>,
     unanswered: Arc<AtomicBool>,
     timed_out: Arc<AtomicBool>,
 }
 
 impl Attempts {
-    pub(super) fn counted_in(requests: Arc<AtomicU32>) -> Self {
+    pub(super) fn counted_in(counters: Arc<Counters>) -> Self {
         Self {
-            requests,
+            counters,
+            has_sent: Arc::default(),
             unanswered: Arc::default(),
             timed_out: Arc::default(),
         }
@@ -188,7 +237,10 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.requests.fetch_add(1, Relaxed);
+        self.counters.calls.fetch_add(1, Relaxed);
+        if self.has_sent.swap(true, Relaxed) {
+            self.counters.retries.fetch_add(1, Relaxed);
+        }
         Ok(())
     }
 

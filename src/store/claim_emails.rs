@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use super::{
     Author, Consistency, Decision, Error, Limit, StartKey, Stored, UserStore, WriteError,
     action::{Action, Compared},
-    call::{failure, in_time},
+    call::failure,
     commit::RecordedClaim,
     pauses::Pauses,
     string, text,
@@ -127,7 +127,7 @@ impl UserStore {
                 .customize()
                 .interceptor(self.attempts())
                 .send();
-            let output = in_time(self.deadline, call).await.map_err(failure)?;
+            let output = self.in_time(call).await.map_err(failure)?;
             items.extend(output.responses.unwrap_or_default().into_values().flatten());
             left = output.unprocessed_keys.unwrap_or_default();
             if left.is_empty() {
@@ -160,7 +160,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         let next = output.last_evaluated_key;
         let next = next.and_then(|last| text(&last, "email"));
         let claims = output.items.unwrap_or_default();

@@ -4,11 +4,7 @@
 //! user and its claim are written in one transaction. The item of a user records the claim
 //! that the user holds.
 
-use super::{
-    Consistency, Error, UserStore,
-    call::{failure, in_time},
-    string, text,
-};
+use super::{Consistency, Error, UserStore, call::failure, string, text};
 use crate::user::{EmailKey, User, UserId};
 
 /// The maximum number of attempts of a lookup, in case the claim moves to another user.
@@ -67,7 +63,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let claim = in_time(self.deadline, call).await.map_err(failure)?.item;
+        let claim = self.in_time(call).await.map_err(failure)?.item;
         let owner = claim.and_then(|claim| text(&claim, "userId"));
         Ok(owner.and_then(|owner| UserId::for_lookup(owner).ok()))
     }

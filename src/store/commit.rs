@@ -221,15 +221,19 @@ impl UserStore {
         let loss = id_of_loss.and_then(|id| write.record_of_loss(id, self.retention));
         let records = [write.record_of_event(id, self.retention), loss];
         actions.extend(records.into_iter().flatten().map(Action::PutHistory));
-        match self.transact(&actions).await {
-            Ok(()) => Ok(()),
-            Err(Cancelled::Conflict) => Err(Refusal::Overtaken),
-            Err(Cancelled::Failed(error)) => Err(error.into()),
+        let refusal = match self.transact(&actions).await {
+            Ok(()) => return Ok(()),
+            Err(Cancelled::Conflict) => Refusal::Overtaken,
+            Err(Cancelled::Failed(error)) => error.into(),
             Err(Cancelled::Conditions { found, may_follow }) => {
                 *has_attempt_to_follow |= may_follow;
-                Err(refusal(&actions, found, keeps_claims).after(*has_attempt_to_follow))
+                refusal(&actions, found, keeps_claims).after(*has_attempt_to_follow)
             }
+        };
+        if refusal == Refusal::Overtaken {
+            self.counters.count_conflict();
         }
+        Err(refusal)
     }
 }
 

@@ -8,9 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use serde_dynamo::Item;
 
 use super::{
-    Consistency, Error, Keyed, Limit, Page, StartKey, UserStore,
-    call::{failure, in_time},
-    pauses::Pauses,
+    Consistency, Error, Keyed, Limit, Page, StartKey, UserStore, call::failure, pauses::Pauses,
     string, text, user,
 };
 use crate::user::{DeletedUser, User, UserId};
@@ -53,7 +51,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         Ok(output.item.and_then(|item| self.deleted_user(item)))
     }
 
@@ -83,7 +81,7 @@ impl UserStore {
                 .customize()
                 .interceptor(self.attempts())
                 .send();
-            let output = in_time(self.deadline, call).await.map_err(failure)?;
+            let output = self.in_time(call).await.map_err(failure)?;
             for (table, items) in output.responses.unwrap_or_default() {
                 let Some(item) = items.into_iter().next() else {
                     continue;
@@ -125,7 +123,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         let items = output.items.into_iter().flatten();
         let last = output.last_evaluated_key.as_ref();
         let page = Page {

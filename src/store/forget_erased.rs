@@ -7,8 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{Item, from_item};
 
 use super::{
-    Author, Compared, Decision, Error, HistoryRecord, Stored, UserStore, WriteError,
-    call::{failure, in_time},
+    Author, Compared, Decision, Error, HistoryRecord, Stored, UserStore, WriteError, call::failure,
     string,
 };
 use crate::user::{EventType, Timestamp, User, UserId};
@@ -35,7 +34,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         let records = output.items.into_iter().flatten().map(Item::from);
         let records = records.filter_map(|item| from_item(item).ok()).collect();
         Ok((records, output.last_evaluated_key.map(RecordKey)))

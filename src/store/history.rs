@@ -10,11 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::{Item, from_item, to_item};
 
-use super::{
-    Error, Keyed, Limit, Page, Retention, StartKey, UserStore,
-    call::{failure, in_time},
-    string,
-};
+use super::{Error, Keyed, Limit, Page, Retention, StartKey, UserStore, call::failure, string};
 use crate::user::{Actor, Event, EventType, Timestamp, UserId, Version, WriteId};
 
 /// The number of days in which a stack can be restored from a backup: the limit of DynamoDB's
@@ -159,7 +155,7 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let output = in_time(self.deadline, call).await.map_err(failure)?;
+        let output = self.in_time(call).await.map_err(failure)?;
         let now = self.timestamp();
         // An item that another client wrote may not be a record.
         let records = output.items.into_iter().flatten().map(Item::from);

@@ -9,12 +9,7 @@ use aws_sdk_dynamodb::{
 use serde_dynamo::Item;
 use uuid::Uuid;
 
-use super::{
-    Error, UserStore,
-    action::Action,
-    call::{failure, in_time},
-    pauses::Pauses,
-};
+use super::{Error, UserStore, action::Action, call::failure, pauses::Pauses};
 
 /// Why a transaction failed.
 pub(super) enum Cancelled {
@@ -77,7 +72,7 @@ impl UserStore {
                 .customize()
                 .interceptor(attempts.clone())
                 .send();
-            let Err(error) = in_time(self.deadline, call).await else {
+            let Err(error) = self.in_time(call).await else {
                 return Ok(());
             };
             let cancelled = cancelled(error, attempts.has_timed_out());

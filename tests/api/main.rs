@@ -40,6 +40,7 @@ mod hosts {
     mod lambda_binary;
     mod local_gateway;
     mod logs;
+    mod metrics;
     mod priming;
 }
 

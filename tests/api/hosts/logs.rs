@@ -91,10 +91,10 @@ async fn each_request_is_one_json_line_with_its_facts() {
         assert_eq!(line["method"], method);
         assert_eq!(line["route"], route);
         assert_eq!(line["status"], status);
-        assert_eq!(line["store_calls"], store_calls);
+        assert_eq!(line["StoreCalls"], store_calls);
         assert_eq!(line["code"], code);
         assert_eq!(line["request_id"], "c6af9ac6-7b61-11e6-9a41-93e8deadbeef");
-        assert!(line["ms"].is_u64() && line["timestamp"].is_string());
+        assert!(line["Latency"].is_f64() && line["timestamp"].is_string());
     }
 }
 
@@ -235,7 +235,7 @@ async fn a_failure_is_logged_once_with_its_cause_and_the_calls_it_took() {
         (&line["status"], &line["code"]),
         (&json!(500), &json!("store_unavailable"))
     );
-    assert_eq!(line["store_calls"], 6);
+    assert_eq!(line["StoreCalls"], 6);
     assert!(
         line["cause"]
             .as_str()

@@ -28,6 +28,13 @@ pub fn start_logging() {
     static START: Once = Once::new();
     START.call_once(|| {
         let (_, file) = log_file("tests");
-        log::subscriber(log::Format::Json, Some("trace"), file).init();
+        log::subscriber(
+            log::Format::Json {
+                function_name: log::SERVICE,
+            },
+            Some("trace"),
+            file,
+        )
+        .init();
     });
 }
