@@ -1,6 +1,7 @@
 //! The service as a Lambda function behind API Gateway: an event comes in, a proxy response goes
 //! out. Only this module names `lambda_http`.
 
+pub mod canary;
 mod event;
 mod mount;
 

@@ -46,6 +46,7 @@
 //! `ARCHITECTURE.md` explains the layers, the write protocol and the data model, and how to add a
 //! field, an operation and an error.
 
+mod aws;
 #[cfg(feature = "local")]
 pub mod command;
 pub mod http;

@@ -1,6 +1,7 @@
 //! Configuration. Both binaries read it here, once. One error reports all faults. Each fault names
 //! the setting, says what is wrong with it, and gives an example.
 
+mod canary;
 mod endpoint;
 mod reader;
 
@@ -8,6 +9,7 @@ use std::env;
 
 use self::reader::Reader;
 pub use self::{
+    canary::CanarySettings,
     endpoint::{Endpoint, is_http_url, is_on_this_machine},
     reader::{Faults, Setting},
 };

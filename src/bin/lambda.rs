@@ -1,10 +1,11 @@
-//! The user service as a Lambda function behind API Gateway.
+//! The user service as a Lambda function behind API Gateway. With `CANARY_TARGET`, the function that
+//! checks a new version of it.
 
 use std::process::ExitCode;
 
 use user_service::{
     lambda, log,
-    settings::{self, Settings},
+    settings::{self, CanarySettings, Faults, Settings},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,18 +16,26 @@ async fn main() -> ExitCode {
         function_name: function_name.as_deref().unwrap_or(log::SERVICE),
     };
     log::init(format, filter.as_deref());
-    let settings = match Settings::for_lambda(settings::environment) {
-        Ok(settings) => settings,
-        Err(faults) => {
-            tracing::error!(cause = %faults, "not started");
-            return ExitCode::FAILURE;
-        }
+    let ended = match CanarySettings::read(settings::environment) {
+        Some(settings) => started(settings, lambda::canary::run).await,
+        None => started(Settings::for_lambda(settings::environment), lambda::run).await,
     };
-    match lambda::run(settings).await {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(cause = %error, "stopped");
-            ExitCode::FAILURE
-        }
+        Err(()) => ExitCode::FAILURE,
     }
+}
+
+/// Runs the function with its settings. Logs why it does not start, or why it stops.
+async fn started<S>(
+    settings: Result<S, Faults>,
+    run: impl AsyncFnOnce(S) -> Result<(), lambda_http::Error>,
+) -> Result<(), ()> {
+    let settings = settings
+        .inspect_err(|faults| tracing::error!(cause = %faults, "not started"))
+        .map_err(drop)?;
+    run(settings)
+        .await
+        .inspect_err(|error| tracing::error!(cause = %error, "stopped"))
+        .map_err(drop)
 }

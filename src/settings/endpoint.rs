@@ -1,10 +1,10 @@
-//! The endpoint of DynamoDB.
+//! The endpoint of an AWS service.
 
 use http::Uri;
 
 use crate::http::host::is_loopback;
 
-/// The endpoint of DynamoDB that the environment names.
+/// The endpoint of a service that the environment names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The variable that names it, for messages.
@@ -14,25 +14,28 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the endpoint from the environment. `variable` returns the value of a variable. The
-    /// order is the same as in the AWS SDKs
-    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>):
-    /// `AWS_ENDPOINT_URL_DYNAMODB` comes before `AWS_ENDPOINT_URL`. Both are ignored if
-    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`. An empty variable counts as not set.
+    /// The endpoint of DynamoDB. See [`Endpoint::of`].
     pub fn configured(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Self::of("AWS_ENDPOINT_URL_DYNAMODB", variable)
+    }
+
+    /// Reads the endpoint of a service from the environment. `own` is the variable for this service.
+    /// `variable` returns the value of a variable. The order is the same as in the AWS SDKs
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>): `own` comes
+    /// before `AWS_ENDPOINT_URL`. Both are ignored if `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is
+    /// `true`. An empty variable counts as not set.
+    pub(super) fn of(own: &'static str, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
         if ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
             return None;
         }
-        ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"]
-            .into_iter()
-            .find_map(|name| {
-                let url = variable(name).filter(|url| !url.is_empty())?;
-                Some(Self {
-                    variable: name,
-                    url,
-                })
+        [own, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| {
+            let url = variable(name).filter(|url| !url.is_empty())?;
+            Some(Self {
+                variable: name,
+                url,
             })
+        })
     }
 
     /// The host of the URL. Empty if the URL has none.

@@ -35,6 +35,7 @@ mod requests {
 
 /// Where the service runs: behind API Gateway, and on this machine.
 mod hosts {
+    mod canary;
     mod dependencies;
     mod events;
     mod lambda_binary;

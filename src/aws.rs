@@ -1,0 +1,160 @@
+//! Signed calls of AWS services other than DynamoDB. Each of them is called in one place, with one
+//! operation. An SDK for each would make the first build longer and the function larger.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE, header::HOST};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::{
+    settings::Endpoint,
+    store::{HyperClient, TrustedRoots, hyper_client},
+};
+
+/// The time limit of a call. A function behind API Gateway answers within 29 s.
+const TIMEOUT: Duration = Duration::from_secs(35);
+
+/// A client for one AWS service in one region.
+#[derive(Clone)]
+pub(crate) struct AwsClient {
+    http: HyperClient<SdkBody>,
+    credentials: SharedCredentialsProvider,
+    region: String,
+    service: &'static str,
+    endpoint: String,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Error)]
+pub(crate) enum CallError {
+    /// There are no credentials, or they cannot sign.
+    #[error("the call cannot be signed: {0}")]
+    Unsigned(String),
+    /// The service was not reached, or did not answer in time.
+    #[error("{service} did not answer: {cause}")]
+    NotAnswered {
+        /// The service.
+        service: &'static str,
+        /// Why.
+        cause: String,
+    },
+}
+
+impl AwsClient {
+    /// A client for `service`, by the name that signatures and endpoints have for it. `endpoint`
+    /// replaces the endpoint of the region.
+    pub(crate) fn new(
+        service: &'static str,
+        region: &str,
+        credentials: SharedCredentialsProvider,
+        endpoint: Option<Endpoint>,
+    ) -> Self {
+        // https://docs.aws.amazon.com/general/latest/gr/rande.html
+        let suffix = match region.starts_with("cn-") {
+            true => "amazonaws.com.cn",
+            false => "amazonaws.com",
+        };
+        let (endpoint, roots) = match endpoint {
+            Some(Endpoint { url, .. }) => (url, TrustedRoots::System),
+            None => (
+                format!("https://{service}.{region}.{suffix}"),
+                TrustedRoots::for_region(region),
+            ),
+        };
+        Self {
+            http: hyper_client(roots),
+            credentials,
+            region: region.to_owned(),
+            service,
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Sends a signed `POST` to `path`, which is percent-encoded. `fields` are further header fields.
+    ///
+    /// # Errors
+    /// [`CallError`]. An answer with any status is no error.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        fields: &[(&'static str, &'static str)],
+        body: String,
+    ) -> Result<Response<Vec<u8>>, CallError> {
+        let credentials = self.credentials.provide_credentials().await;
+        let credentials = credentials.map_err(|error| CallError::Unsigned(error.to_string()))?;
+        let mut request = Request::new(SdkBody::from(body.clone()));
+        *request.method_mut() = Method::POST;
+        let uri = format!("{}{path}", self.endpoint);
+        *request.uri_mut() = uri
+            .parse()
+            .map_err(|_| CallError::Unsigned(format!("{uri} is no URL")))?;
+        let host = request.uri().authority().map(ToString::to_string);
+        let headers = request.headers_mut();
+        if let Some(Ok(host)) = host.as_deref().map(HeaderValue::from_str) {
+            headers.insert(HOST, host);
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        for (name, value) in fields {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
+        self.sign(&mut request, &uri, &body, credentials)?;
+        let answer = timeout(TIMEOUT, self.send(request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(String::from("there was no answer in time")));
+        answer.map_err(|cause| CallError::NotAnswered {
+            service: self.service,
+            cause,
+        })
+    }
+
+    fn sign(
+        &self,
+        request: &mut Request<SdkBody>,
+        uri: &str,
+        body: &str,
+        credentials: Credentials,
+    ) -> Result<(), CallError> {
+        let unsigned = |error: &dyn std::error::Error| CallError::Unsigned(error.to_string());
+        let identity = credentials.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(self.service)
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| unsigned(&error))?
+            .into();
+        let headers = request.headers().iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let signable = SignableRequest::new(
+            request.method().as_str(),
+            uri,
+            headers,
+            SignableBody::Bytes(body.as_bytes()),
+        );
+        let signable = signable.map_err(|error| unsigned(&error))?;
+        let signed = sign(signable, &parameters).map_err(|error| unsigned(&error))?;
+        let (instructions, _) = signed.into_parts();
+        instructions.apply_to_request_http1x(request);
+        Ok(())
+    }
+
+    async fn send(&self, request: Request<SdkBody>) -> Result<Response<Vec<u8>>, String> {
+        let answer = self.http.request(request).await;
+        let (parts, body) = answer.map_err(|error| error.to_string())?.into_parts();
+        let body = ByteStream::new(SdkBody::from_body_1_x(body))
+            .collect()
+            .await;
+        let body = body.map_err(|error| error.to_string())?;
+        Ok(Response::from_parts(parts, body.to_vec()))
+    }
+}

@@ -1,0 +1,401 @@
+//! The canary: the function that CodeDeploy runs before traffic shifts to a new version of the
+//! service. It runs the life of a user through the new version, and fails the deployment if a step
+//! fails (<https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html>).
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use http::{Method, StatusCode};
+use lambda_http::{LambdaEvent, lambda_runtime, lambda_runtime::Diagnostic, service_fn};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{
+    aws::{AwsClient, CallError},
+    settings::CanarySettings,
+};
+
+/// The name of the canary, as the actor in the history and in `createdBy`.
+const CANARY: &str = "canary";
+
+/// How often a call is repeated that the service refused because it was busy.
+const REPEATS: u32 = 5;
+/// The pause before the first repeat. It doubles each time.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Answers the events of CodeDeploy until Lambda ends the process.
+///
+/// # Errors
+/// The errors of the Lambda runtime.
+pub async fn run(settings: CanarySettings) -> Result<(), lambda_http::Error> {
+    let canary = Canary::new(settings);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Hook>| {
+        canary.answer(&event.payload).await
+    }))
+    .await
+}
+
+/// The event of a lifecycle hook of CodeDeploy.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Hook {
+    deployment_id: String,
+    lifecycle_event_hook_execution_id: String,
+}
+
+/// CodeDeploy does not know the outcome.
+#[derive(Debug, Error)]
+#[error("CodeDeploy does not know the outcome: {0}")]
+struct NotReported(String);
+
+/// The outcome of the invocation, as the Lambda runtime reports it. Lambda invokes the function again.
+impl From<NotReported> for Diagnostic {
+    fn from(error: NotReported) -> Self {
+        Self {
+            error_type: String::from("NotReported"),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+/// Why a version is not fit for traffic.
+#[derive(Debug, Error)]
+enum Unfit {
+    /// The version was not invoked.
+    #[error("{step}: the function was not invoked: {cause}")]
+    NotInvoked { step: &'static str, cause: String },
+    /// The version crashed, ran out of time, or did not start.
+    #[error("{step}: the function failed: {cause}")]
+    Failed { step: &'static str, cause: String },
+    /// The answer differs from what the contract says.
+    #[error("{step}: the answer is {status} {code}, and not {expected}")]
+    Answer {
+        step: &'static str,
+        status: u16,
+        code: String,
+        expected: &'static str,
+    },
+}
+
+/// An answer of the version.
+struct Answer {
+    step: &'static str,
+    status: u16,
+    body: Value,
+}
+
+impl Answer {
+    fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// Checks the answer. `expected` says in words what is checked.
+    fn expect(
+        self,
+        expected: &'static str,
+        holds: impl FnOnce(&Self) -> bool,
+    ) -> Result<(), Unfit> {
+        if holds(&self) {
+            return Ok(());
+        }
+        Err(Unfit::Answer {
+            step: self.step,
+            status: self.status,
+            code: self.code().to_owned(),
+            expected,
+        })
+    }
+
+    fn is(&self, status: StatusCode) -> bool {
+        self.status == status.as_u16()
+    }
+
+    fn is_error(&self, status: StatusCode, code: &str) -> bool {
+        self.is(status) && self.code() == code
+    }
+}
+
+/// Runs the life of a user.
+struct Canary {
+    target: String,
+    runs: bool,
+    lambda: AwsClient,
+    codedeploy: AwsClient,
+}
+
+impl Canary {
+    fn new(settings: CanarySettings) -> Self {
+        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let CanarySettings {
+            target,
+            runs,
+            region,
+            lambda,
+            codedeploy,
+        } = settings;
+        let client =
+            |service, endpoint| AwsClient::new(service, &region, credentials.clone(), endpoint);
+        Self {
+            target,
+            runs,
+            lambda: client("lambda", lambda),
+            codedeploy: client("codedeploy", codedeploy),
+        }
+    }
+
+    /// Checks the version, and reports the outcome to CodeDeploy.
+    async fn answer(&self, hook: &Hook) -> Result<Value, NotReported> {
+        let checked = match self.runs {
+            true => self.check().await,
+            false => Ok(()),
+        };
+        let status = match &checked {
+            Ok(()) if self.runs => {
+                tracing::info!("the new version is fit for traffic");
+                "Succeeded"
+            }
+            Ok(()) => {
+                tracing::warn!("the new version is not checked: CANARY is skip");
+                "Succeeded"
+            }
+            Err(unfit) => {
+                tracing::error!(cause = %unfit, "the new version is not fit for traffic");
+                "Failed"
+            }
+        };
+        self.report(hook, status)
+            .await
+            .inspect_err(|error| tracing::error!(cause = %error, "not reported"))?;
+        Ok(json!({ "status": status }))
+    }
+
+    /// Runs the life of a user, and leaves nothing of it but its history.
+    async fn check(&self) -> Result<(), Unfit> {
+        let user_id = format!("{CANARY}-{}", Uuid::new_v4());
+        let lived = self.live(&user_id).await;
+        if lived.is_err() {
+            let erased = self.erase("clean up", &user_id).await;
+            let erased = erased.and_then(|answer| {
+                answer.expect("204 or 404", |answer| {
+                    answer.is(StatusCode::NO_CONTENT) || answer.is(StatusCode::NOT_FOUND)
+                })
+            });
+            if let Err(unfit) = erased {
+                tracing::error!(user_id, cause = %unfit, "the user of the canary is left");
+            }
+        }
+        lived
+    }
+
+    async fn live(&self, user_id: &str) -> Result<(), Unfit> {
+        let email = format!("{user_id}@example.com");
+        let path = format!("/users/{user_id}");
+        let deleted = format!("/deleted-users/{user_id}");
+        let is_user = |answer: &Answer, name: &str, version: u64| {
+            answer.is(StatusCode::OK)
+                && answer.body["userId"] == user_id
+                && answer.body["name"] == name
+                && answer.body["email"] == email.as_str()
+                && answer.body["version"] == version
+        };
+
+        let user = json!({ "userId": user_id, "name": "Canary", "email": email });
+        self.call("create", Method::POST, "/users", "", Some(&user))
+            .await?
+            .expect("201", |answer| answer.is(StatusCode::CREATED))?;
+
+        self.call("read", Method::GET, &path, "consistent=true", None)
+            .await?
+            .expect("the created user", |answer| is_user(answer, "Canary", 1))?;
+
+        let query = format!("email={email}");
+        self.call("find by email", Method::GET, "/users", &query, None)
+            .await?
+            .expect("the created user", |answer| {
+                is_user(answer, "Canary", 1)
+                    || answer.is_error(StatusCode::BAD_REQUEST, "invalid_parameter")
+            })?;
+
+        self.call("list", Method::GET, "/users", "limit=1", None)
+            .await?
+            .expect("a page", |answer| {
+                answer.is(StatusCode::OK) && answer.body["items"].is_array()
+            })?;
+
+        let patch = json!({ "name": "Canary, patched" });
+        self.call("patch", Method::PATCH, &path, "", Some(&patch))
+            .await?
+            .expect("the patched user", |answer| {
+                is_user(answer, "Canary, patched", 2)
+            })?;
+
+        let history = format!("{path}/history");
+        self.call("history", Method::GET, &history, "", None)
+            .await?
+            .expect("the two writes", |answer| {
+                let types = |index: usize| &answer.body["items"][index]["type"];
+                answer.is_error(StatusCode::NOT_FOUND, "history_off")
+                    || answer.is(StatusCode::OK)
+                        && types(0) == "user.updated"
+                        && types(1) == "user.created"
+                        && answer.body["items"][0]["actor"]["id"] == CANARY
+            })?;
+
+        self.call("delete", Method::DELETE, &path, "", None)
+            .await?
+            .expect("204", |answer| answer.is(StatusCode::NO_CONTENT))?;
+        let gone = self.call(
+            "read the deleted user",
+            Method::GET,
+            &path,
+            "consistent=true",
+            None,
+        );
+        gone.await?.expect("404 user_not_found", |answer| {
+            answer.is_error(StatusCode::NOT_FOUND, "user_not_found")
+        })?;
+
+        // With DELETED_USERS_DAYS=0, nothing is left to restore or to erase.
+        let restore = format!("{deleted}/restore");
+        let restored = self
+            .call("restore", Method::POST, &restore, "", None)
+            .await?;
+        if !restored.is(StatusCode::NOT_FOUND) {
+            restored.expect("the restored user", |answer| {
+                is_user(answer, "Canary, patched", 4)
+            })?;
+            self.erase("erase", user_id)
+                .await?
+                .expect("204", |answer| answer.is(StatusCode::NO_CONTENT))?;
+        }
+        for (step, path) in [
+            ("read the erased user", path.as_str()),
+            ("read the erased, deleted user", &deleted),
+        ] {
+            self.call(step, Method::GET, path, "", None)
+                .await?
+                .expect("404", |answer| answer.is(StatusCode::NOT_FOUND))?;
+        }
+        Ok(())
+    }
+
+    async fn erase(&self, step: &'static str, user_id: &str) -> Result<Answer, Unfit> {
+        let path = format!("/users/{user_id}");
+        self.call(step, Method::DELETE, &path, "erase=true", None)
+            .await
+    }
+
+    /// Invokes the version with the event that a REST API would send. The caller is a service with
+    /// the name of the canary.
+    async fn call(
+        &self,
+        step: &'static str,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Unfit> {
+        let query: Option<Value> = query
+            .split_once('=')
+            .map(|(name, value)| json!({ name: value }));
+        let content_type = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let headers = body.map(|_| json!({ "Content-Type": content_type }));
+        let event = json!({
+            "httpMethod": method.as_str(),
+            "path": path,
+            "headers": headers,
+            "queryStringParameters": query,
+            "requestContext": {
+                "requestId": format!("{CANARY}-{}", Uuid::new_v4()),
+                "identity": { "userArn": CANARY },
+            },
+            "body": body.map(Value::to_string),
+        });
+        let target = utf8_percent_encode(&self.target, NON_ALPHANUMERIC);
+        let path = format!("/2015-03-31/functions/{target}/invocations");
+        let payload = self
+            .post(&self.lambda, &path, "application/json", &[], &event)
+            .await
+            .map_err(|cause| Unfit::NotInvoked { step, cause })?;
+        let failed = |cause| Unfit::Failed { step, cause };
+        let response: Value =
+            serde_json::from_slice(&payload).map_err(|error| failed(error.to_string()))?;
+        let Some(status) = response["statusCode"].as_u64() else {
+            // Of an error, Lambda's own type says what happened. Its message may quote anything.
+            let kind = response["errorType"]
+                .as_str()
+                .unwrap_or("no proxy response");
+            return Err(failed(kind.to_owned()));
+        };
+        let body = response["body"].as_str().unwrap_or_default();
+        Ok(Answer {
+            step,
+            status: u16::try_from(status).unwrap_or_default(),
+            body: serde_json::from_str(body).unwrap_or_default(),
+        })
+    }
+
+    /// Tells CodeDeploy the outcome
+    /// (<https://docs.aws.amazon.com/codedeploy/latest/APIReference/API_PutLifecycleEventHookExecutionStatus.html>).
+    async fn report(&self, hook: &Hook, status: &str) -> Result<(), NotReported> {
+        let input = json!({
+            "deploymentId": hook.deployment_id,
+            "lifecycleEventHookExecutionId": hook.lifecycle_event_hook_execution_id,
+            "status": status,
+        });
+        let fields = [(
+            "x-amz-target",
+            "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus",
+        )];
+        self.post(
+            &self.codedeploy,
+            "/",
+            "application/x-amz-json-1.1",
+            &fields,
+            &input,
+        )
+        .await
+        .map(drop)
+        .map_err(NotReported)
+    }
+
+    /// The body of the answer to a call. Repeats a call that the service refused because it was
+    /// busy: then it did nothing.
+    async fn post(
+        &self,
+        client: &AwsClient,
+        path: &str,
+        content_type: &'static str,
+        fields: &[(&'static str, &'static str)],
+        input: &Value,
+    ) -> Result<Vec<u8>, String> {
+        let mut repeats = 0;
+        loop {
+            let answer = client.post(path, content_type, fields, input.to_string());
+            let answer = answer.await.map_err(|error: CallError| error.to_string())?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(answer.into_body());
+            }
+            let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+            if !is_busy || repeats == REPEATS {
+                let error = answer.headers().get("x-amzn-errortype");
+                let error = error.and_then(|error| error.to_str().ok());
+                return Err(format!(
+                    "the answer is {status} {}",
+                    error.unwrap_or_default()
+                ));
+            }
+            tokio::time::sleep(PAUSE * 2_u32.pow(repeats)).await;
+            repeats += 1;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The configuration of the function that checks a new version before a deployment.
+
+use super::{Endpoint, Faults, REGION, Setting, reader::Reader};
+
+const TARGET: Setting = Setting::new(
+    "CANARY_TARGET",
+    "arn:aws:lambda:us-east-1:123456789012:function:users:7",
+);
+const CANARY: Setting = Setting::new("CANARY", "skip");
+
+/// The configuration of the canary.
+#[derive(Clone, Debug)]
+pub struct CanarySettings {
+    /// `CANARY_TARGET`: the ARN of the version that is checked.
+    pub target: String,
+    /// `CANARY`: whether the version is checked, or accepted without a check (`skip`).
+    pub runs: bool,
+    /// `AWS_REGION`.
+    pub region: String,
+    /// The endpoint of Lambda. `None` means the endpoint of the region.
+    pub lambda: Option<Endpoint>,
+    /// The endpoint of CodeDeploy. `None` means the endpoint of the region.
+    pub codedeploy: Option<Endpoint>,
+}
+
+impl CanarySettings {
+    /// Reads the configuration from the environment. `None` if there is no `CANARY_TARGET`: then the
+    /// process is the service.
+    ///
+    /// # Errors
+    /// All faults of the configuration.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Option<Result<Self, Faults>> {
+        let mut reader = Reader::new(variable);
+        let target = reader.get(TARGET)?;
+        let runs = match reader.get(CANARY).as_deref() {
+            None | Some("run") => Some(true),
+            Some("skip") => Some(false),
+            Some(other) => {
+                reader.fault(CANARY, format_args!("must be run or skip, not {other:?}"));
+                None
+            }
+        };
+        let region = reader.required(REGION, "Lambda sets it");
+        let lambda = Endpoint::of("AWS_ENDPOINT_URL_LAMBDA", &reader.variable);
+        let codedeploy = Endpoint::of("AWS_ENDPOINT_URL_CODEDEPLOY", &reader.variable);
+        let settings = || {
+            Some(Self {
+                target,
+                runs: runs?,
+                region: region?,
+                lambda,
+                codedeploy,
+            })
+        };
+        let settings = settings();
+        Some(reader.finish(settings))
+    }
+}

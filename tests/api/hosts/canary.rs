@@ -1,0 +1,299 @@
+//! The canary: a process of the Lambda binary that checks a new version before a deployment.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{
+    Service, log_file,
+    runtime_api::{Outcome, RuntimeApi, Sandbox},
+};
+
+const TARGET: &str = "arn:aws:lambda:us-east-1:123456789012:function:users:7";
+
+/// The two services of AWS that the canary calls. The function that it invokes is a process of the
+/// Lambda binary.
+#[derive(Clone)]
+struct Aws {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    function: RuntimeApi,
+    process: tokio::sync::Mutex<Sandbox>,
+    /// How often an invocation is refused before one is accepted.
+    refusals: Mutex<u32>,
+    /// The headers and the inputs of the calls of CodeDeploy.
+    reports: Mutex<Vec<(HeaderMap, Value)>>,
+}
+
+impl Aws {
+    async fn start(function: RuntimeApi, process: Sandbox) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            function,
+            process: tokio::sync::Mutex::new(process),
+            refusals: Mutex::default(),
+            reports: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+            .route("/", post(report))
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, shared }
+    }
+
+    fn reports(&self) -> Vec<(HeaderMap, Value)> {
+        self.shared.reports.lock().unwrap().clone()
+    }
+}
+
+fn is_signed(headers: &HeaderMap, service: &str) -> bool {
+    let scope = format!("/us-east-1/{service}/aws4_request");
+    let authorization = headers["authorization"].to_str().unwrap();
+    authorization.starts_with("AWS4-HMAC-SHA256 ") && authorization.contains(&scope)
+}
+
+async fn invoke(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    event: String,
+) -> Response {
+    assert_eq!(name, TARGET);
+    assert!(is_signed(&headers, "lambda"));
+    let is_refused = {
+        let mut refusals = shared.refusals.lock().unwrap();
+        let is_refused = *refusals > 0;
+        *refusals = refusals.saturating_sub(1);
+        is_refused
+    };
+    if is_refused {
+        return StatusCode::TOO_MANY_REQUESTS.into_response();
+    }
+    let ended = async { shared.process.lock().await.ended().await };
+    let (error, payload) = tokio::select! {
+        outcome = shared.function.invoke(event, Duration::from_secs(10)) => match outcome.unwrap() {
+            Outcome::Response(response) => (None, response),
+            Outcome::Error(error) => (Some("Unhandled"), error),
+        },
+        _ = ended => (Some("Unhandled"), json!({ "errorType": "Runtime.ExitError" })),
+    };
+    let header = error.map(|error| ("x-amz-function-error", error));
+    let mut response = payload.to_string().into_response();
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
+}
+
+async fn report(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    input: Bytes,
+) -> &'static str {
+    assert!(is_signed(&headers, "codedeploy"));
+    let input = serde_json::from_slice(&input).unwrap();
+    shared.reports.lock().unwrap().push((headers, input));
+    "{}"
+}
+
+/// A function, and the canary that checks it.
+struct Deployment {
+    aws: Aws,
+    canary: RuntimeApi,
+    log: PathBuf,
+    _sandbox: Sandbox,
+}
+
+impl Deployment {
+    /// `function` and `canary` are added to the environments.
+    async fn start(service: &Service, function: &[(&str, &str)], canary: &[(&str, &str)]) -> Self {
+        let program = env!("CARGO_BIN_EXE_lambda");
+        let function_api = RuntimeApi::start().await.unwrap();
+        let endpoint = service.store().endpoint_url();
+        let mut environment = service.table_variables().to_vec();
+        environment.extend([
+            ("AUTH_MODE", "IAM"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
+        ]);
+        environment.extend(function);
+        let (_, file) = log_file("lambda");
+        let function = function_api
+            .start_sandbox(program, environment, file)
+            .unwrap();
+        let aws = Aws::start(function_api, function).await;
+        let canary_api = RuntimeApi::start().await.unwrap();
+        let endpoint = format!("http://{}", aws.address);
+        let mut environment = vec![
+            ("CANARY_TARGET", TARGET),
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ];
+        environment.extend(canary);
+        let (log, file) = log_file("canary");
+        let canary = canary_api
+            .start_sandbox(program, environment, file)
+            .unwrap();
+        Self {
+            aws,
+            canary: canary_api,
+            log,
+            _sandbox: canary,
+        }
+    }
+
+    /// Runs the hook, and returns the status that CodeDeploy was told.
+    async fn check(&self) -> String {
+        let event = json!({
+            "DeploymentId": "d-1234", "LifecycleEventHookExecutionId": "execution",
+        });
+        let time = Duration::from_secs(60);
+        let outcome = self.canary.invoke(event.to_string(), time).await.unwrap();
+        assert!(matches!(outcome, Outcome::Response(_)), "{outcome:?}");
+        let mut reports = self.aws.reports();
+        let (headers, input) = reports.pop().unwrap();
+        assert!(reports.is_empty());
+        let target = "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus";
+        assert_eq!(headers["x-amz-target"], target);
+        assert_eq!(input["deploymentId"], "d-1234");
+        assert_eq!(input["lifecycleEventHookExecutionId"], "execution");
+        input["status"].as_str().unwrap().to_owned()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+/// Checks that there is neither a user nor a deleted user.
+async fn nothing_is_left(service: &Service) {
+    assert_eq!(
+        service.get("/users?consistent=true").await.json()["items"],
+        json!([])
+    );
+    assert_eq!(service.deleted_items().await, 0);
+}
+
+#[tokio::test]
+async fn a_good_version_is_fit_for_traffic_and_the_canary_leaves_nothing_but_history() {
+    for auth_mode in ["IAM", "COGNITO", "NONE"] {
+        let service = Service::start().await;
+        let mode = [("AUTH_MODE", auth_mode), ("BASE_PATH", "accounts")];
+        let deployment = Deployment::start(&service, &mode, &[]).await;
+        assert_eq!(
+            deployment.check().await,
+            "Succeeded",
+            "{}",
+            deployment.log()
+        );
+        nothing_is_left(&service).await;
+        assert!(service.claims().await.is_empty());
+        let history = service.history_items().await;
+        let types = history.iter().map(|record| {
+            assert_eq!(record["actorId"]["S"], "canary", "{record}");
+            record["type"]["S"].as_str().unwrap().to_owned()
+        });
+        let mut types: Vec<String> = types.collect();
+        types.sort();
+        let expected = ["created", "deleted", "erased", "restored", "updated"];
+        assert_eq!(types, expected.map(|name| format!("user.{name}")));
+    }
+}
+
+#[tokio::test]
+async fn a_version_without_history_deleted_users_or_unique_emails_is_fit_too() {
+    let service = Service::sharing_emails().await;
+    let settings = [
+        ("UNIQUE_EMAILS", "off"),
+        ("HISTORY", "off"),
+        ("DELETED_USERS_DAYS", "0"),
+    ];
+    let deployment = Deployment::start(&service, &settings, &[]).await;
+    assert_eq!(
+        deployment.check().await,
+        "Succeeded",
+        "{}",
+        deployment.log()
+    );
+    nothing_is_left(&service).await;
+}
+
+#[tokio::test]
+async fn a_version_that_lacks_a_table_is_not_fit_for_traffic() {
+    for (variable, step) in [
+        ("TABLE_NAME", "create"),
+        ("EMAILS_TABLE_NAME", "create"),
+        ("HISTORY_TABLE_NAME", "create"),
+        ("DELETED_USERS_TABLE_NAME", "delete"),
+    ] {
+        let service = Service::start().await;
+        let deployment = Deployment::start(&service, &[(variable, "Nowhere")], &[]).await;
+        assert_eq!(deployment.check().await, "Failed", "{variable}");
+        let cause = format!("{step}: the answer is 500 internal_error, and not 20");
+        assert!(deployment.log().contains(&cause), "{}", deployment.log());
+    }
+}
+
+#[tokio::test]
+async fn a_version_whose_calls_are_refused_halfway_is_not_fit_and_nothing_is_left() {
+    let service = Service::start().await;
+    let deployment = Deployment::start(&service, &[], &[]).await;
+    service.store().lack(&["Query"]);
+    assert_eq!(deployment.check().await, "Failed");
+    assert!(deployment.log().contains("history: the answer is 500"));
+    nothing_is_left(&service).await;
+    assert!(
+        !deployment.log().contains("is left"),
+        "{}",
+        deployment.log()
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_start_or_does_not_answer_is_not_fit_for_traffic() {
+    let service = Service::start().await;
+    let deployment = Deployment::start(&service, &[("AUTH_MODE", "WRONG")], &[]).await;
+    assert_eq!(deployment.check().await, "Failed");
+    let cause = "create: the function failed: Runtime.ExitError";
+    assert!(deployment.log().contains(cause), "{}", deployment.log());
+}
+
+#[tokio::test]
+async fn invocations_that_lambda_refuses_are_repeated() {
+    let service = Service::start().await;
+    let deployment = Deployment::start(&service, &[], &[]).await;
+    *deployment.aws.shared.refusals.lock().unwrap() = 3;
+    assert_eq!(
+        deployment.check().await,
+        "Succeeded",
+        "{}",
+        deployment.log()
+    );
+}
+
+#[tokio::test]
+async fn a_canary_that_is_to_skip_accepts_the_version_and_says_so() {
+    let service = Service::start().await;
+    let settings = [("TABLE_NAME", "Nowhere")];
+    let deployment = Deployment::start(&service, &settings, &[("CANARY", "skip")]).await;
+    assert_eq!(deployment.check().await, "Succeeded");
+    assert!(deployment.log().contains("is not checked"));
+}
