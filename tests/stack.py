@@ -43,6 +43,7 @@ PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/users/a1b2c3d4-5678-90ab-cdef-EXAMPLE11111",
     "AWS::StackName": "users",
     "AWS::URLSuffix": "amazonaws.com",
 }
@@ -129,7 +130,8 @@ class Stack:
             self.check_rules(template.pop("Rules"))
         template.pop("Rules", None)
         template = include(template, change_document)
-        template["Resources"]["UserFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
+        for function in ("UserFunction", "CanaryFunction"):
+            template["Resources"][function]["Properties"]["CodeUri"] = "s3://bucket/key"
         translator = Translator({}, Parser())
         with mock.patch.dict(os.environ, AWS_DEFAULT_REGION=REGION):
             template = translator.translate(template, dict(self.parameters))
@@ -219,7 +221,7 @@ class Stack:
                 return items[index]
             case "Fn::Contains":
                 items, item = self.resolve(argument)
-                return item in items
+                return str(item) in map(str, items)
             case "Fn::Split":
                 separator, text = self.resolve(argument)
                 return text.split(separator)
@@ -728,6 +730,111 @@ class Integration(unittest.TestCase):
         self.assertNotIn("BasePath", stack.properties("UserRequestDomainMapping"))
         self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com")
 
+    def test_with_a_domain_of_ones_own_the_api_has_no_other_address(self):
+        own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
+        for parameters, disabled in [({}, False), (own, True)]:
+            for mode in [{}, {"AuthMode": "COGNITO", "UserPoolArn": POOL}]:
+                stack = Stack(**parameters, **mode)
+                settings = stack.document["x-amazon-apigateway-endpoint-configuration"]
+                self.assertEqual(settings, {"disableExecuteApiEndpoint": disabled})
+        url = Stack(**own, BasePath="v1").outputs["SignedCall"]["Value"]
+        self.assertIn("https://api.example.com/v1/users?", url)
+
+    def test_clients_of_a_domain_can_be_asked_for_certificates(self):
+        own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate"}
+        store = {"TruststoreUri": "s3://bucket/truststore.pem"}
+        self.assertNotIn("MutualTlsAuthentication", Stack(**own).properties("UserRequestDomain"))
+        asked = Stack(**own, **store).properties("UserRequestDomain")["MutualTlsAuthentication"]
+        self.assertEqual(asked, store)
+        asked = Stack(**own, **store, TruststoreVersion="v7").properties("UserRequestDomain")
+        self.assertEqual(asked["MutualTlsAuthentication"]["TruststoreVersion"], "v7")
+        with self.assertRaises(Refused):
+            Stack(**store)
+
+    def test_the_stage_has_the_web_acl_that_is_given_or_a_limit_for_each_address(self):
+        self.assertEqual(Stack().of_type("AWS::WAFv2::WebACLAssociation"), {})
+        acl = f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/mine/a1b2c3d4-5678-90ab-cdef-111122223333"
+        for parameters, arn in [
+            ({"WebAclArn": acl}, acl),
+            ({"RequestsPerAddress": 1000}, "{AddressLimit.Arn}"),
+        ]:
+            stack = Stack(**parameters)
+            (association,) = stack.of_type("AWS::WAFv2::WebACLAssociation").values()
+            self.assertEqual(association["DependsOn"], "UserRequestStage")
+            it = association["Properties"]
+            self.assertEqual(it["WebACLArn"], arn)
+            stage = f"arn:aws:apigateway:{REGION}::/restapis/{{UserRequestApi}}/stages/prod"
+            self.assertEqual(it["ResourceArn"], stage)
+            self.assertEqual("AddressLimit" in stack.resources, "RequestsPerAddress" in parameters)
+        (rule,) = stack.properties("AddressLimit")["Rules"]
+        limit = rule["Statement"]["RateBasedStatement"]
+        self.assertEqual((limit["Limit"], limit["EvaluationWindowSec"]), (1000, 300))
+        self.assertEqual(rule["Action"], {"Block": {}})
+        for visibility in [rule, stack.properties("AddressLimit")]:
+            self.assertFalse(visibility["VisibilityConfig"]["SampledRequestsEnabled"])
+        # The refusal is a problem document, like the others of the gateway.
+        self.assertIn("WAF_FILTERED", stack.document["x-amazon-apigateway-gateway-responses"])
+        for parameters in [
+            {"WebAclArn": acl, "RequestsPerAddress": 1000},
+            {"RequestsPerAddress": 9},
+        ]:
+            with self.assertRaises(Refused):
+                Stack(**parameters)
+
+
+class Canary(unittest.TestCase):
+    def test_the_canary_runs_before_traffic_shifts_and_invokes_the_new_version(self):
+        stack = Stack()
+        policy = stack.resources["UserFunctionAliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+        self.assertEqual(policy["BeforeAllowTrafficHook"], "{CanaryFunction}")
+        (version,) = stack.of_type("AWS::Lambda::Version")
+        canary = stack.properties("CanaryFunction")
+        variables = canary["Environment"]["Variables"]
+        serving = "{UserFunction.Arn}:live"
+        expected = {"CANARY_TARGET": f"{{{version}}}", "CANARY_SERVING": serving, "CANARY": "run"}
+        self.assertEqual(variables, expected)
+        skipping = Stack(DeploymentCanary="skip").properties("CanaryFunction")
+        self.assertEqual(skipping["Environment"]["Variables"]["CANARY"], "skip")
+        source = (ROOT / "src/settings/canary.rs").read_text()
+        read = set(re.findall(r'Setting::new\(\s*"(\w+)"', source))
+        self.assertEqual(read, set(variables))
+        service = stack.properties("UserFunction")
+        for property in ["Handler", "Runtime", "Architectures", "Code"]:
+            self.assertEqual(canary[property], service[property])
+        build = [TEMPLATE["Resources"][name] for name in ("CanaryFunction", "UserFunction")]
+        builds = [(it["Metadata"]["BuildMethod"], it["Metadata"]["BuildProperties"]) for it in build]
+        self.assertEqual(builds[0], builds[1])
+
+    def test_codedeploy_may_invoke_the_canary_by_its_name(self):
+        """The managed policy AWSCodeDeployRoleForLambda allows functions of this name, and no others."""
+        for name in ["users", "u" * 128]:
+            with mock.patch.dict(PSEUDO, {"AWS::StackName": name}):
+                name = Stack().properties("CanaryFunction")["FunctionName"]
+            self.assertRegex(name, "^CodeDeployHook_[A-Za-z0-9-]+$")
+            self.assertLessEqual(len(name), 64)
+
+    def test_the_canary_may_invoke_versions_report_and_log_and_nothing_else(self):
+        role = Stack().properties("CanaryFunctionRole")
+        self.assertNotIn("ManagedPolicyArns", role)
+        allowed = set()
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                self.assertEqual(statement["Effect"], "Allow")
+                self.assertNotIn("Condition", statement)
+                actions = statement["Action"]
+                for action in actions if isinstance(actions, list) else [actions]:
+                    allowed.add((action, statement["Resource"]))
+        group = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:deploymentgroup:{{ServerlessDeploymentApplication}}/*"
+        self.assertEqual(
+            allowed,
+            {
+                ("lambda:InvokeFunction", "{UserFunction.Arn}:*"),
+                ("codedeploy:PutLifecycleEventHookExecutionStatus", group),
+                ("logs:CreateLogStream", "{CanaryFunctionLogs.Arn}"),
+                ("logs:PutLogEvents", "{CanaryFunctionLogs.Arn}"),
+            },
+        )
+
 
 class Permissions(unittest.TestCase):
     def test_the_function_may_do_what_it_does_and_nothing_else(self):
@@ -813,8 +920,8 @@ class Permissions(unittest.TestCase):
     def test_the_other_roles_are_those_of_codedeploy_and_of_the_gateways_logs(self):
         managed = {}
         for name, role in Stack().of_type("AWS::IAM::Role").items():
-            if name != "UserFunctionRole":
-                # That of the pipe is in Events.
+            # That of the pipe is in Events, that of the canary in Canary.
+            if name not in {"CanaryFunctionRole", "UserFunctionRole"}:
                 self.assertNotIn("Policies", role["Properties"], name)
                 managed[name] = role["Properties"]["ManagedPolicyArns"]
         service = "arn:aws:iam::aws:policy/service-role/"
@@ -921,7 +1028,7 @@ class Operation(unittest.TestCase):
 
     def test_every_log_group_forgets(self):
         groups = Stack(LogRetentionDays=7).of_type("AWS::Logs::LogGroup")
-        self.assertEqual(set(groups), {"UserFunctionLogs", "UserRequestLogs"})
+        self.assertEqual(set(groups), {"CanaryFunctionLogs", "UserFunctionLogs", "UserRequestLogs"})
         for name, group in groups.items():
             self.assertEqual(group["Properties"]["RetentionInDays"], 7, name)
 
@@ -1064,11 +1171,12 @@ class Operation(unittest.TestCase):
     def test_every_alarm_tells_the_topic_and_stands_without_one(self):
         names = {"FunctionErrorsAlarm", "LatencyAlarm", "ServerErrorsAlarm"}
         names |= {"FunctionThrottlesAlarm", "TableErrorsAlarm", "TableThrottlesAlarm"}
-        names |= {"HistoryErrorsAlarm"}
+        names |= {"ClientErrorsAlarm", "HistoryErrorsAlarm"}
+        heard = {"RefusalsAlarm", "ThrottledRequestsAlarm"}
         events = {"EventTarget": BUS}
         for parameters, actions in [({"AlarmTopicArn": TOPIC}, [TOPIC]), ({}, [])]:
             alarms = Stack(**parameters).of_type("AWS::CloudWatch::Alarm")
-            self.assertEqual(set(alarms), names | {"RefusalsAlarm"} if actions else names)
+            self.assertEqual(set(alarms), names | heard if actions else names)
             more = Stack(**parameters, **events).of_type("AWS::CloudWatch::Alarm")
             self.assertEqual(more.keys() - alarms.keys(), {"UnsentEventsAlarm"})
             alarms = more
@@ -1176,6 +1284,7 @@ class Operation(unittest.TestCase):
         alarm = stack.properties("RefusalsAlarm")
         self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Sum", 7))
         filters = stack.of_type("AWS::Logs::MetricFilter")
+        del filters["ThrottledRequestsFilter"]
         patterns = {}
         for it in filters.values():
             it = it["Properties"]
@@ -1199,6 +1308,86 @@ class Operation(unittest.TestCase):
         )
         logged = json.loads(stack.properties("UserRequestStage")["AccessLogSetting"]["Format"])
         self.assertEqual(logged["status"], "$context.status")
+
+    def test_an_alarm_counts_throttled_requests_where_there_is_a_topic(self):
+        stack = Stack(AlarmTopicArn=TOPIC, ThrottledRequestsAlarmCount=7)
+        alarm = stack.properties("ThrottledRequestsAlarm")
+        self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Sum", 7))
+        it = stack.properties("ThrottledRequestsFilter")
+        (transformation,) = it["MetricTransformations"]
+        counted = (transformation["MetricNamespace"], transformation["MetricName"])
+        self.assertEqual(counted, (alarm["Namespace"], alarm["MetricName"]))
+        self.assertIn("users", alarm["MetricName"])
+        self.assertEqual(it["LogGroupName"], "{UserRequestLogs}")
+        self.assertEqual(it["FilterPattern"], '{ $.status = "429" }')
+
+    def test_a_large_share_of_4xx_is_an_alarm_if_there_are_requests(self):
+        alarm = Stack(ClientErrorsAlarmPercent=30).properties("ClientErrorsAlarm")
+        percent, *metrics = alarm["Metrics"]
+        self.assertEqual(alarm["Threshold"], 30)
+        names = {it["Id"]: it["MetricStat"]["Metric"]["MetricName"] for it in metrics}
+        self.assertEqual(names, {"requests": "Count", "errors": "4XXError"})
+        self.assertEqual(percent["Expression"], "IF(requests > 100, 100 * errors / requests, 0)")
+        self.assertEqual({it["MetricStat"]["Stat"] for it in metrics}, {"Sum"})
+
+    def test_no_alarm_goes_off_for_one_bad_minute_of_requests(self):
+        for name, alarm in Stack(AlarmTopicArn=TOPIC).of_type("AWS::CloudWatch::Alarm").items():
+            alarm = alarm["Properties"]
+            # These two have a count of their own below which they are silent.
+            if name not in {"RefusalsAlarm", "ThrottledRequestsAlarm"}:
+                self.assertGreaterEqual(alarm["DatapointsToAlarm"], 2, name)
+
+    def test_an_address_can_hear_of_alarms_instead_of_a_topic(self):
+        self.assertEqual(Stack().of_type("AWS::SNS::Topic"), {})
+        stack = Stack(AlarmEmail="on-call@example.com")
+        (subscription,) = stack.properties("AlarmTopic")["Subscription"]
+        self.assertEqual(subscription, {"Protocol": "email", "Endpoint": "on-call@example.com"})
+        alarms = stack.of_type("AWS::CloudWatch::Alarm")
+        self.assertIn("RefusalsAlarm", alarms)
+        for name, alarm in alarms.items():
+            alarm = alarm["Properties"]
+            told = (alarm["AlarmActions"], alarm["OKActions"])
+            self.assertEqual(told, (["{AlarmTopic}"], ["{AlarmTopic}"]), name)
+        (statement,) = stack.properties("AlarmTopicPolicy")["PolicyDocument"]["Statement"]
+        self.assertEqual(statement["Principal"], {"Service": "cloudwatch.amazonaws.com"})
+        self.assertEqual(statement["Action"], "sns:Publish")
+        self.assertEqual(statement["Resource"], "{AlarmTopic}")
+        self.assertEqual(statement["Condition"], {"StringEquals": {"aws:SourceAccount": ACCOUNT}})
+        with self.assertRaises(Refused):
+            Stack(AlarmEmail="on-call@example.com", AlarmTopicArn=TOPIC)
+        with self.assertRaises(Refused):
+            Stack(AlarmEmail="on-call")
+
+    def test_the_dashboard_shows_each_metric_that_the_function_logs_and_there_are_ten_at_most(self):
+        source = (ROOT / "src/log/metrics.rs").read_text()
+        logged = set(re.findall(r'Metric::(?:count|milliseconds)\("(\w+)"\)', source))
+        [namespace] = re.findall(r'NAMESPACE: &str = "(\w+)"', source)
+        stack = Stack(AlarmTopicArn=TOPIC)
+        body = json.loads(stack.properties("Dashboard")["DashboardBody"])
+        shown = set()
+        for widget in body["widgets"]:
+            before = []
+            for metric in widget["properties"].get("metrics", []):
+                names = [name for name in metric if isinstance(name, str)]
+                if names[0] == "...":
+                    names = before[: len(before) - len(names) + 1] + names[1:]
+                names = [before[i] if name == "." else name for i, name in enumerate(names)]
+                if names[0] == namespace:
+                    self.assertEqual(names[2:], ["FunctionName", "{UserFunction}"])
+                    shown.add(names[1])
+                before = names
+        self.assertEqual(shown, logged)
+        counted = {
+            transformation["MetricName"]
+            for it in stack.of_type("AWS::Logs::MetricFilter").values()
+            for transformation in it["Properties"]["MetricTransformations"]
+        }
+        # USD 0.30 a month for each.
+        self.assertLessEqual(len(logged) + len(counted), 10)
+        self.assertEqual(
+            re.findall(r"(USD [0-9.]+)\sa\smonth\sfor\sits\s(\d+)\scustom\smetrics", DEPLOYING),
+            [(f"USD {len(logged) * 0.3:.2f}", str(len(logged)))],
+        )
 
     def test_the_dashboard_is_json(self):
         body = json.loads(Stack().properties("Dashboard")["DashboardBody"])

@@ -6,6 +6,10 @@ const TARGET: Setting = Setting::new(
     "CANARY_TARGET",
     "arn:aws:lambda:us-east-1:123456789012:function:users:7",
 );
+const SERVING: Setting = Setting::new(
+    "CANARY_SERVING",
+    "arn:aws:lambda:us-east-1:123456789012:function:users:live",
+);
 const CANARY: Setting = Setting::new("CANARY", "skip");
 
 /// The configuration of the canary.
@@ -13,6 +17,9 @@ const CANARY: Setting = Setting::new("CANARY", "skip");
 pub struct CanarySettings {
     /// `CANARY_TARGET`: the ARN of the version that is checked.
     pub target: String,
+    /// `CANARY_SERVING`: the ARN of the alias of the version that serves. It erases the user of the canary
+    /// if the version that is checked cannot.
+    pub serving: String,
     /// `CANARY`: whether the version is checked, or accepted without a check (`skip`).
     pub runs: bool,
     /// `AWS_REGION`.
@@ -40,12 +47,14 @@ impl CanarySettings {
                 None
             }
         };
+        let serving = reader.required(SERVING, "It is the alias of the version that serves");
         let region = reader.required(REGION, "Lambda sets it");
         let lambda = Endpoint::of("AWS_ENDPOINT_URL_LAMBDA", &reader.variable);
         let codedeploy = Endpoint::of("AWS_ENDPOINT_URL_CODEDEPLOY", &reader.variable);
         let settings = || {
             Some(Self {
                 target,
+                serving: serving?,
                 runs: runs?,
                 region: region?,
                 lambda,

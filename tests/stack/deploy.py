@@ -28,11 +28,13 @@ import itertools
 import json
 import re
 import sys
+import threading
 import time
 import unittest
 import urllib.error
 import urllib.request
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
@@ -685,6 +687,93 @@ class Creation(Deployed):
                     self.assertEqual(answer.fields, own.fields)
 
 
+class CodeDeploy(BaseHTTPRequestHandler):
+    """The call in which a hook says how it ended. The emulator has no CodeDeploy."""
+
+    @classmethod
+    def start(cls):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), cls)
+        server.reports = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        target = self.headers["X-Amz-Target"].removeprefix("CodeDeploy_20141006.")
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.reports.append((target, json.loads(body)))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+
+class Canary(Deployed):
+    def check_version(self, deployment, version):
+        """What the hook of the stack tells CodeDeploy of a version, and its log."""
+        functions, name = deployment.aws.functions, deployment.resources["CanaryFunction"]
+        codedeploy = CodeDeploy.start()
+        self.addCleanup(codedeploy.server_close)
+        self.addCleanup(codedeploy.shutdown)
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        variables["CANARY_TARGET"] = version
+        variables["AWS_ENDPOINT_URL_CODEDEPLOY"] = f"http://127.0.0.1:{codedeploy.server_port}"
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables}
+        )
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        hook = {"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "e-1"}
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(hook))
+        self.assertNotIn("FunctionError", answer, answer["Payload"].read())
+        ((target, report),) = codedeploy.reports
+        self.assertEqual(target, "PutLifecycleEventHookExecutionStatus")
+        self.assertEqual((report["deploymentId"], report["lifecycleEventHookExecutionId"]), ("d-1", "e-1"))
+        for table in ["TableName", "EmailsTableName", "DeletedUsersTableName"]:
+            items = deployment.aws.dynamodb.scan(TableName=deployment.outputs[table])["Items"]
+            self.assertEqual(items, [], table)
+        return report["status"]
+
+    def publish(self, deployment, **files):
+        """A version of the function with these files."""
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
+            for name, content in files.items():
+                package.writestr(name, content)
+        functions, name = deployment.aws.functions, deployment.resources["UserFunction"]
+        functions.update_function_code(FunctionName=name, ZipFile=code.getvalue())
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        version = functions.publish_version(FunctionName=name)["FunctionArn"]
+        functions.get_waiter("function_active_v2").wait(FunctionName=version, WaiterConfig={"Delay": 1})
+        return version
+
+    def test_the_hook_passes_a_good_version_and_fails_each_that_is_broken(self):
+        deployment = self.deploy("hook")
+        name = deployment.resources["CanaryFunction"]
+        variables = deployment.aws.functions.get_function_configuration(FunctionName=name)
+        good = variables["Environment"]["Variables"]["CANARY_TARGET"]
+        alias = deployment.aws.functions.get_alias(
+            FunctionName=deployment.resources["UserFunction"], Name="live"
+        )
+        self.assertEqual(good.split(":")[-1], alias["FunctionVersion"])
+        self.assertEqual(self.check_version(deployment, good), "Succeeded")
+        records = deployment.aws.dynamodb.scan(TableName=deployment.outputs["HistoryTableName"])["Items"]
+        self.assertEqual({it["actorId"]["S"] for it in records}, {"canary"})
+        service = ENVIRONMENT.bootstrap.read_bytes()
+        broken = {
+            # They read and write the wrong table. The second cannot erase what it made.
+            "history": '#!/bin/sh\nHISTORY_TABLE_NAME=nowhere exec "$(dirname "$0")/service"\n',
+            "deleted users": '#!/bin/sh\nDELETED_USERS_TABLE_NAME=nowhere exec "$(dirname "$0")/service"\n',
+        }
+        for what, bootstrap in broken.items():
+            with self.subTest(what):
+                version = self.publish(deployment, bootstrap=bootstrap, service=service)
+                self.assertEqual(self.check_version(deployment, version), "Failed")
+        # The stack's own version is as good as before.
+        self.assertEqual(self.check_version(deployment, good), "Succeeded")
+
+
 class Update(Deployed):
     def test_an_update_from_each_mode_to_each_other_leaves_what_the_new_one_has(self):
         # Each of the six changes once.
@@ -733,6 +822,7 @@ def main():
     arguments.add_argument("--bootstrap", type=Path, required=True, help="the Lambda binary")
     arguments, rest = arguments.parse_known_args()
     aws = ENVIRONMENT.aws = Aws(arguments.endpoint)
+    ENVIRONMENT.bootstrap = arguments.bootstrap
     aws.functions = getattr(aws, "lambda")  # a keyword
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:

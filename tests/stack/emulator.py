@@ -148,7 +148,8 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):
         code = self.function_version.config.code
         code.prepare_for_execution()
         bootstrap = Path(code.get_unzipped_code_location()) / "bootstrap"
-        bootstrap.chmod(0o755)
+        for file in bootstrap.parent.iterdir():
+            file.chmod(0o755)
         variables = {name: str(value) for name, value in env_vars.items()}
         variables["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{self.server.server_port}"
         self.log = WORK / f"function-{self.id}.log"

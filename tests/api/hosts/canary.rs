@@ -24,7 +24,9 @@ use crate::support::{
     runtime_api::{Outcome, RuntimeApi, Sandbox},
 };
 
+/// The version that is checked, and the alias of the version that serves.
 const TARGET: &str = "arn:aws:lambda:us-east-1:123456789012:function:users:7";
+const SERVING: &str = "arn:aws:lambda:us-east-1:123456789012:function:users:live";
 
 /// The two services of AWS that the canary calls. The function that it invokes is a process of the
 /// Lambda binary.
@@ -35,21 +37,59 @@ struct Aws {
 }
 
 struct Shared {
-    function: RuntimeApi,
-    process: tokio::sync::Mutex<Sandbox>,
+    /// The versions, by their names.
+    versions: [(&'static str, Version); 2],
     /// How often an invocation is refused before one is accepted.
     refusals: Mutex<u32>,
     /// The headers and the inputs of the calls of CodeDeploy.
     reports: Mutex<Vec<(HeaderMap, Value)>>,
 }
 
+/// A version of the function: a process of the Lambda binary.
+struct Version {
+    function: RuntimeApi,
+    process: tokio::sync::Mutex<Sandbox>,
+}
+
+impl Version {
+    /// `more` is added to its environment.
+    async fn start(service: &Service, more: &[(&str, &str)]) -> Self {
+        let function = RuntimeApi::start().await.unwrap();
+        let endpoint = service.store().endpoint_url();
+        let mut environment = service.table_variables().to_vec();
+        environment.extend([
+            ("AUTH_MODE", "IAM"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
+        ]);
+        environment.extend(more);
+        let (_, file) = log_file("lambda");
+        let program = env!("CARGO_BIN_EXE_lambda");
+        let process = function.start_sandbox(program, environment, file).unwrap();
+        Self {
+            function,
+            process: tokio::sync::Mutex::new(process),
+        }
+    }
+
+    /// The error, if there is one, and the payload.
+    async fn invoke(&self, event: String) -> (Option<&'static str>, Value) {
+        let ended = async { self.process.lock().await.ended().await };
+        tokio::select! {
+            outcome = self.function.invoke(event, Duration::from_secs(10)) => match outcome.unwrap() {
+                Outcome::Response(response) => (None, response),
+                Outcome::Error(error) => (Some("Unhandled"), error),
+            },
+            _ = ended => (Some("Unhandled"), json!({ "errorType": "Runtime.ExitError" })),
+        }
+    }
+}
+
 impl Aws {
-    async fn start(function: RuntimeApi, process: Sandbox) -> Self {
+    async fn start(target: Version, serving: Version) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            function,
-            process: tokio::sync::Mutex::new(process),
+            versions: [(TARGET, target), (SERVING, serving)],
             refusals: Mutex::default(),
             reports: Mutex::default(),
         });
@@ -78,7 +118,8 @@ async fn invoke(
     headers: HeaderMap,
     event: String,
 ) -> Response {
-    assert_eq!(name, TARGET);
+    let mut versions = shared.versions.iter();
+    let (_, version) = versions.find(|(other, _)| *other == name).unwrap();
     assert!(is_signed(&headers, "lambda"));
     let is_refused = {
         let mut refusals = shared.refusals.lock().unwrap();
@@ -89,14 +130,7 @@ async fn invoke(
     if is_refused {
         return StatusCode::TOO_MANY_REQUESTS.into_response();
     }
-    let ended = async { shared.process.lock().await.ended().await };
-    let (error, payload) = tokio::select! {
-        outcome = shared.function.invoke(event, Duration::from_secs(10)) => match outcome.unwrap() {
-            Outcome::Response(response) => (None, response),
-            Outcome::Error(error) => (Some("Unhandled"), error),
-        },
-        _ = ended => (Some("Unhandled"), json!({ "errorType": "Runtime.ExitError" })),
-    };
+    let (error, payload) = version.invoke(event).await;
     let header = error.map(|error| ("x-amz-function-error", error));
     let mut response = payload.to_string().into_response();
     if let Some((name, value)) = header {
@@ -116,7 +150,7 @@ async fn report(
     "{}"
 }
 
-/// A function, and the canary that checks it.
+/// A new version, the version that serves, and the canary.
 struct Deployment {
     aws: Aws,
     canary: RuntimeApi,
@@ -125,32 +159,21 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// `function` and `canary` are added to the environments.
+    /// `function` and `canary` are added to the environments of the new version and the canary.
     async fn start(service: &Service, function: &[(&str, &str)], canary: &[(&str, &str)]) -> Self {
-        let program = env!("CARGO_BIN_EXE_lambda");
-        let function_api = RuntimeApi::start().await.unwrap();
-        let endpoint = service.store().endpoint_url();
-        let mut environment = service.table_variables().to_vec();
-        environment.extend([
-            ("AUTH_MODE", "IAM"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
-        ]);
-        environment.extend(function);
-        let (_, file) = log_file("lambda");
-        let function = function_api
-            .start_sandbox(program, environment, file)
-            .unwrap();
-        let aws = Aws::start(function_api, function).await;
+        let target = Version::start(service, function).await;
+        let aws = Aws::start(target, Version::start(service, &[]).await).await;
         let canary_api = RuntimeApi::start().await.unwrap();
         let endpoint = format!("http://{}", aws.address);
         let mut environment = vec![
             ("CANARY_TARGET", TARGET),
+            ("CANARY_SERVING", SERVING),
             ("AWS_ENDPOINT_URL", endpoint.as_str()),
         ];
         environment.extend(canary);
         let (log, file) = log_file("canary");
         let canary = canary_api
-            .start_sandbox(program, environment, file)
+            .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
             .unwrap();
         Self {
             aws,
@@ -247,6 +270,9 @@ async fn a_version_that_lacks_a_table_is_not_fit_for_traffic() {
         let service = Service::start().await;
         let deployment = Deployment::start(&service, &[(variable, "Nowhere")], &[]).await;
         assert_eq!(deployment.check().await, "Failed", "{variable}");
+        // Where the new version cannot erase what it made, the version that serves does.
+        nothing_is_left(&service).await;
+        assert!(service.claims().await.is_empty());
         let cause = format!("{step}: the answer is 500 internal_error, and not 20");
         assert!(deployment.log().contains(&cause), "{}", deployment.log());
     }
