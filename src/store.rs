@@ -206,8 +206,9 @@ impl UserStore {
         self.counters.usage()
     }
 
-    /// Reads a key, so that the first request finds an open connection. The TLS handshake is most
-    /// of the time of a first call. Takes at most 500 ms. Changes nothing.
+    /// Reads a key, so that the first request finds an open connection, or to find out whether DynamoDB
+    /// answers. The TLS handshake is most of the time of a first call. Takes at most 500 ms. Changes
+    /// nothing.
     ///
     /// # Errors
     /// The call to DynamoDB failed. The store still works: the first request opens a connection.

@@ -4,6 +4,7 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use crate::{
     http::base_path::BasePath,
     local::{
         events::{Events, Secret, Webhook},
-        gateway::{self, LocalCaller, Takes},
+        gateway::{self, LocalCaller, Served, Takes},
         http::Timeouts,
     },
     service::{AuthMode, UserService},
@@ -133,7 +134,8 @@ pub(super) async fn run(
         });
         tokio::spawn(push(events, options.events, webhook));
     }
-    let users = UserService::new(store);
+    let served = Arc::<Served>::default();
+    let users = UserService::new(store.clone());
     // The local gateway always names a caller.
     let api = Api::new(users, AuthMode::Cognito, allowed_origins.clone());
     let function = gateway::invoke(api, BasePath::default());
@@ -142,12 +144,14 @@ pub(super) async fn run(
         takes: Takes::NoneOfForeignPages,
         origins: allowed_origins,
         timeouts: Timeouts::default(),
+        health: Some(store),
+        served: Arc::clone(&served),
     };
     tokio::select! {
         served = gateway::serve(listener, function, settings, stop_signal()) => served?,
         () = grace_period_over() => {}
     }
-    say("Stopped.");
+    say(&format!("Stopped after {served}."));
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 
 mod caller;
 mod event;
+mod health;
+mod served;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,7 +16,7 @@ use http_body_util::Full;
 use hyper::{
     Request, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONNECTION, HOST, HeaderValue, ORIGIN},
+    header::{CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN},
     http::request::Parts,
 };
 use serde_json::Value;
@@ -22,7 +24,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tracing::debug;
 use uuid::Uuid;
 
-pub use self::caller::LocalCaller;
+pub use self::{caller::LocalCaller, served::Served};
 use crate::{
     http::{
         Api, answer,
@@ -33,6 +35,7 @@ use crate::{
     },
     lambda::{Function, NotHttp},
     local::http::{self, BodyError, Timeouts},
+    store::UserStore,
 };
 
 type Response = hyper::Response<Full<Bytes>>;
@@ -57,6 +60,10 @@ pub struct Settings {
     pub origins: AllowedOrigins,
     /// How long it waits for a client.
     pub timeouts: Timeouts,
+    /// The store whose health `GET /healthz?store` tells. Without it, there is no such path.
+    pub health: Option<UserStore>,
+    /// Counts the answers.
+    pub served: Arc<Served>,
 }
 
 /// Which requests a gateway accepts. It answers all others with 403, and does not call the
@@ -135,7 +142,9 @@ where
         let (mut head, body) = request.into_parts();
         let request_id = Uuid::new_v4().to_string();
         let answer = self.pass_on(&mut head, body, peer, &request_id).await;
-        answer.unwrap_or_else(|refusal| self.refuse(&refusal, &head, &request_id))
+        let answer = answer.unwrap_or_else(|refusal| self.refuse(&refusal, &head, &request_id));
+        self.settings.served.count(answer.status());
+        answer
     }
 
     async fn pass_on(
@@ -148,6 +157,9 @@ where
         match self.settings.takes {
             Takes::All => {}
             Takes::NoneOfForeignPages => self.check_host_and_origin(head)?,
+        }
+        if let (health::PATH, Some(store)) = (head.uri.path(), &self.settings.health) {
+            return health::answer(head, store).await;
         }
         let caller = self.caller(head)?;
         let body = http::read(body, MAX_BODY_BYTES, self.settings.timeouts.body).await?;
@@ -198,13 +210,14 @@ where
             status,
             code,
             message,
+            header,
         } = refusal;
         debug!(status = status.as_u16(), code, request_id, "not passed on");
         let mut answer = problem(*status, code, message, &[], request_id);
         let fields = answer.headers_mut();
         answer::add_common_fields(fields, &head.headers, &self.settings.origins);
-        if *status == StatusCode::REQUEST_TIMEOUT {
-            fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some((name, value)) = header {
+            fields.insert(name, value.clone());
         }
         answer.map(Full::from)
     }
@@ -215,6 +228,8 @@ struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// A header field of its own.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -223,6 +238,7 @@ impl Refusal {
             status,
             code,
             message: message.into(),
+            header: None,
         }
     }
 }
@@ -260,6 +276,13 @@ impl From<BodyError> for Refusal {
                 "The body broke off, or its framing is wrong",
             ),
         };
-        Self::new(status, code, message)
+        let header = match error {
+            BodyError::Late => Some((CONNECTION, HeaderValue::from_static("close"))),
+            BodyError::TooLarge | BodyError::Broken => None,
+        };
+        Self {
+            header,
+            ..Self::new(status, code, message)
+        }
     }
 }

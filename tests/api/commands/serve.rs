@@ -11,7 +11,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::program::{Running, one_line, output, user_service};
+use crate::support::{
+    Service,
+    program::{Running, one_line, output, user_service},
+};
 
 #[tokio::test]
 async fn cargo_run_serves_the_tutorials_user_and_says_where() {
@@ -59,8 +62,65 @@ async fn ctrl_c_and_sigterm_stop_it_cleanly() {
             .read_to_string(&mut rest)
             .await
             .unwrap();
-        assert_eq!(rest, "Stopped.\n");
+        assert_eq!(rest, "Stopped after 1 request: 1 answered 2xx.\n");
     }
+}
+
+#[tokio::test]
+async fn the_last_line_says_what_was_answered() {
+    let mut service = Running::start(user_service(&["--port", "0"])).await;
+    for (path, status) in [
+        ("/users/1", 200),
+        ("/users/2", 404),
+        ("/nowhere", 404),
+        ("/healthz", 200),
+    ] {
+        assert_eq!(service.get(path).await.0, status, "{path}");
+    }
+    assert_eq!(service.signal("-TERM").await, Some(0));
+    let line = service.stdout.next_line().await.unwrap().unwrap();
+    let expected = "Stopped after 4 requests: 2 answered 2xx, 2 answered 4xx.";
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn healthz_says_that_the_server_runs_and_with_store_that_dynamodb_answers() {
+    let dynamodb = Service::start().await;
+    let mut command = user_service(&["--port", "0", "--no-sample"]);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.store().endpoint_url());
+    let service = Running::start(command).await;
+    let ok = (200, json!({ "status": "ok" }));
+    assert_eq!(service.get("/healthz").await, ok);
+    dynamodb.store().take_calls();
+    assert_eq!(service.get("/healthz?store").await, ok);
+    assert_eq!(dynamodb.store().take_calls(), ["GetItem"]);
+    for (path, status, code) in [
+        ("/healthz?stor", 400, "invalid_parameter"),
+        ("/healthz/x", 404, "route_not_found"),
+    ] {
+        let (answered, problem) = service.get(path).await;
+        assert_eq!(
+            (answered, &problem["code"]),
+            (status, &json!(code)),
+            "{path}"
+        );
+    }
+    let nothing = json!({});
+    let (status, headers, problem) = service.send(Method::POST, "/healthz", &[], &nothing).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (405, &json!("method_not_allowed"))
+    );
+    assert_eq!(headers["allow"], "GET, HEAD");
+    let head = service.send(Method::HEAD, "/healthz", &[], &nothing).await;
+    assert_eq!((head.0, head.2), (200, Value::Null));
+    dynamodb.store().stop().await;
+    assert_eq!(service.get("/healthz").await, ok, "the server still runs");
+    let (status, problem) = service.get("/healthz?store").await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (503, &json!("store_unavailable"))
+    );
 }
 
 #[tokio::test]

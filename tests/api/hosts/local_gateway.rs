@@ -303,6 +303,8 @@ where
         takes: Takes::NoneOfForeignPages,
         origins: AllowedOrigins::Loopback,
         timeouts,
+        health: None,
+        served: std::sync::Arc::default(),
     };
     let never = std::future::pending();
     tokio::spawn(gateway::serve(listener, invoke, settings, never));

@@ -225,6 +225,8 @@ impl Setup {
             takes: Takes::All,
             origins: AllowedOrigins::parse(self.allowed_origins).unwrap(),
             timeouts: Timeouts::default(),
+            health: None,
+            served: std::sync::Arc::default(),
         }
     }
 }
