@@ -27,6 +27,7 @@ import io
 import itertools
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -83,12 +84,7 @@ class Deployment:
 
     def put(self, kind, parameters):
         """Creates or updates by a change set, as `sam deploy` does."""
-        with (
-            mock.patch.dict(rules.PSEUDO, {"AWS::StackName": self.name}),
-            # SAM names a deployment by the second: two updates in one would have the same.
-            mock.patch("time.time", return_value=next(SECONDS)),
-        ):
-            self.expected = rules.Stack(**parameters)
+        self.expected = self.expand(parameters)
         # The document makes the template too large for a request.
         key = f"{self.name}.json"
         self.aws.s3.put_object(Bucket="bucket", Key=key, Body=json.dumps(self.expected.template))
@@ -122,6 +118,14 @@ class Deployment:
             it["LogicalResourceId"]: it["PhysicalResourceId"] for it in resources["StackResources"]
         }
         self.api = self.resources["UserRequestApi"]
+
+    def expand(self, parameters):
+        with (
+            mock.patch.dict(rules.PSEUDO, {"AWS::StackName": self.name}),
+            # SAM names a deployment by the second: two updates in one would have the same.
+            mock.patch("time.time", return_value=next(SECONDS)),
+        ):
+            return rules.Stack(**parameters)
 
     def settled(self, complete):
         deadline = time.monotonic() + 120
@@ -287,6 +291,28 @@ class Deployment:
         fields = answer.get("headers", {})
         fields |= {name: ", ".join(it) for name, it in answer["multiValueHeaders"].items()}
         return Answer(answer["statusCode"], fields, answer.get("body", "").encode())
+
+
+class PreviousDeployment(Deployment):
+    """A stack of the previous release, until it is updated."""
+
+    def expand(self, parameters):
+        if hasattr(self, "expected"):
+            return super().expand(parameters)
+        program = (
+            "import json, sys; sys.path.insert(0, 'tests'); import stack\n"
+            "name, parameters = json.loads(sys.argv[1])\n"
+            "stack.PSEUDO['AWS::StackName'] = name\n"
+            "made = stack.Stack(**parameters)\n"
+            "print(json.dumps([made.template, made.parameters]))"
+        )
+        command = [sys.executable, "-c", program, json.dumps([self.name, parameters])]
+        made = subprocess.run(
+            command, cwd=ENVIRONMENT.previous_release, check=True, capture_output=True, text=True
+        )
+        template, parameters = json.loads(made.stdout)
+        template["Resources"]["UserFunction"]["Properties"]["Code"]["S3Key"] = "previous-key"
+        return argparse.Namespace(template=template, parameters=parameters)
 
 
 class Answer:
@@ -791,6 +817,50 @@ class Update(Deployed):
                 self.check_life(deployment, CALLERS[mode])
                 self.check_paths(deployment, CALLERS[mode])
 
+    def test_an_upgrade_from_the_previous_release_keeps_every_user(self):
+        names = named_tables("upgrade")
+        before = {name: names[name] for name in ["TableName", "EmailsTableName"]}
+        deployment = PreviousDeployment("upgrade", **before)
+        self.addCleanup(deployment.delete)
+        self.assertNotIn("UserHistoryTable", deployment.resources)
+
+        def call(method, path, **rest):
+            return deployment.request(method, path, caller="signed", **rest)
+
+        users = {}
+        for number in range(12):
+            user = {"userId": f"user-{number}", "name": f"User {number}"}
+            user |= {"email": f"user{number}@example.com", "metadata": {"number": number}}
+            self.check_status(call("POST", "/users", body=user), 201)
+            if number % 3 == 0:
+                patch = {"phone": "+14155550100", "status": "disabled"}
+                self.check_status(call("PATCH", f"/users/{user['userId']}", body=patch), 200)
+            if number == 11:
+                self.check_status(call("DELETE", f"/users/{user['userId']}"), 204)
+            else:
+                users[user["userId"]] = call("GET", f"/users/{user['userId']}").json
+
+        deployment.update(**names)
+        self.check_api(deployment)
+        for user_id, user in users.items():
+            self.assertEqual(call("GET", f"/users/{user_id}?consistent=true").json, user)
+            self.assertEqual(call("GET", f"/users?email={user['email']}").json, user)
+            self.assertEqual(call("GET", f"/users/{user_id}/history").json, {"items": []})
+        self.check_status(call("GET", "/users/user-11"), 404)
+        listed = call("GET", "/users?limit=100").json["items"]
+        self.assertCountEqual(listed, users.values())
+        # Each of them goes on, with the claim that it had.
+        taken = {"name": "Another", "email": "user1@example.com"}
+        self.check_status(call("POST", "/users", body=taken), 409)
+        changed = call("PATCH", "/users/user-1", body={"email": "one@example.com"})
+        self.assertEqual((changed.status, changed.json["version"]), (200, users["user-1"]["version"] + 1))
+        self.check_status(call("POST", "/users", body=taken), 201)
+        self.check_status(call("DELETE", "/users/user-2"), 204)
+        self.check_status(call("POST", "/deleted-users/user-2/restore"), 200)
+        history = call("GET", "/users/user-2/history").json["items"]
+        self.assertEqual([it["type"] for it in history], ["user.restored", "user.deleted"])
+        self.check_status(call("DELETE", "/users/user-3?erase=true"), 204)
+
     def test_an_update_to_other_tables_is_another_role_and_another_version(self):
         deployment = self.deploy("renamed")
         functions, name = deployment.aws.functions, deployment.resources["UserFunction"]
@@ -820,18 +890,25 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--endpoint", required=True, help="the emulator's")
     arguments.add_argument("--bootstrap", type=Path, required=True, help="the Lambda binary")
+    arguments.add_argument("--previous-release", type=Path, required=True, help="its source")
+    arguments.add_argument("--previous-bootstrap", type=Path, required=True, help="its Lambda binary")
     arguments, rest = arguments.parse_known_args()
     aws = ENVIRONMENT.aws = Aws(arguments.endpoint)
     ENVIRONMENT.bootstrap = arguments.bootstrap
     aws.functions = getattr(aws, "lambda")  # a keyword
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
-        package.write(arguments.bootstrap, "bootstrap")
-    # Where the template of ../stack.py has the code.
+    ENVIRONMENT.previous_release = arguments.previous_release
     aws.s3.create_bucket(
         Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": rules.REGION}
     )
-    aws.s3.put_object(Bucket="bucket", Key="key", Body=code.getvalue())
+    # Where the template of ../stack.py has the code, and where PreviousDeployment has it.
+    for key, bootstrap in [
+        ("key", arguments.bootstrap),
+        ("previous-key", arguments.previous_bootstrap),
+    ]:
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
+            package.write(bootstrap, "bootstrap")
+        aws.s3.put_object(Bucket="bucket", Key=key, Body=code.getvalue())
     unittest.main(argv=[sys.argv[0], *rest])
 
 
