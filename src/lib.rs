@@ -25,7 +25,7 @@
 //! | what a write stores | `store/commit.rs` |
 //! | deletion, restoration, erasure, history | `service/life.rs`, then `store/deleted.rs` and `store/history.rs` |
 //! | what an error tells the client | `http/error.rs` |
-//! | who calls, and with which claims | `lambda/event.rs`, then `service/access.rs` |
+//! | who calls, and with which claims | `lambda/event.rs`, then `service/claims.rs` and `service/access.rs` |
 //! | which failures of DynamoDB are temporary | `store/call.rs` |
 //! | a variable of the environment | `settings.rs` |
 //!

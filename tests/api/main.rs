@@ -37,6 +37,7 @@ mod requests {
 mod hosts {
     mod dependencies;
     mod events;
+    mod issuers;
     mod lambda_binary;
     mod local_gateway;
     mod logs;
