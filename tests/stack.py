@@ -1767,6 +1767,15 @@ class Build(unittest.TestCase):
         self.assertTrue((self.project / "target/lambda/lambda/bootstrap").is_file())
         return "Valid cache found" in built.stderr
 
+    def test_the_built_template_finds_each_document_that_it_includes(self):
+        self.build()
+        built = self.project / ".aws-sam/build"
+        locations = re.findall(r"Location: (\S+\.yaml)$", (built / "template.yaml").read_text(), re.MULTILINE)
+        names = {(built / location).resolve().relative_to(self.project.resolve()).name for location in locations}
+        self.assertEqual(names, {"openapi.yaml", "openapi.cognito.yaml", "openapi.http.yaml"})
+        for location in locations:
+            self.assertTrue((built / location).is_file(), location)
+
     def test_a_second_build_of_the_same_code_uses_the_cache_whatever_was_compiled(self):
         self.assertFalse(self.build())
         (self.project / "target/debug").mkdir()
