@@ -23,7 +23,7 @@ use serde_json::{
 use self::{event::Event, mount::Mounted};
 use crate::{
     http::{Api, Response, base_path::BasePath, request::Request},
-    service::UserService,
+    service::{ClaimNames, UserService},
     settings::Settings,
     store::{self, UserStore},
 };
@@ -50,7 +50,7 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
         Some(priming) => api.primed(priming),
         None => api,
     };
-    let function = Function::new(api, settings.base_path);
+    let function = Function::new(api, settings.base_path).with_claims(settings.claims);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         function.answer(&event.payload, &event.context).await
     }))
@@ -96,6 +96,7 @@ fn sdk_config(settings: &Settings) -> SdkConfig {
 pub struct Function {
     api: Api,
     base_path: BasePath,
+    claims: ClaimNames,
 }
 
 /// The event is not a request from API Gateway. It can be a test event of the console, or a
@@ -117,7 +118,16 @@ impl From<NotHttp> for Diagnostic {
 impl Function {
     /// The function that answers with `api`, behind a custom domain with this base path.
     pub fn new(api: Api, base_path: BasePath) -> Self {
-        Self { api, base_path }
+        Self {
+            api,
+            base_path,
+            claims: ClaimNames::default(),
+        }
+    }
+
+    /// The same function, which reads the claims with these names.
+    pub fn with_claims(self, claims: ClaimNames) -> Self {
+        Self { claims, ..self }
     }
 
     /// The proxy response to an event, as a gateway gets it.
@@ -152,7 +162,7 @@ impl Function {
             mount,
             query: event.query(),
             headers: event.headers(),
-            credentials: event.credentials(),
+            credentials: event.credentials(&self.claims),
             deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
             body: event.into_body(),
         })

@@ -13,7 +13,8 @@
 //!    `local` (feature `local`): the host for HTTP on this machine, with an embedded DynamoDB.
 //! 6. `command` (feature `local`): the command line.
 //!
-//! [`settings`][] reads the configuration for both binaries, and [`log`][] says what is logged.
+//! [`settings`][] reads the configuration for both binaries, and [`log`][] says what is logged. `aws`
+//! signs the calls of other AWS services than DynamoDB.
 //!
 //! # Where to look
 //!
@@ -25,7 +26,9 @@
 //! | what a write stores | `store/commit.rs` |
 //! | deletion, restoration, erasure, history | `service/life.rs`, then `store/deleted.rs` and `store/history.rs` |
 //! | what an error tells the client | `http/error.rs` |
-//! | who calls, and with which claims | `lambda/event.rs`, then `service/access.rs` |
+//! | who calls, and with which claims | `lambda/event.rs`, then `service/claims.rs` and `service/access.rs` |
+//! | what is logged and measured of a request | `http/log_line.rs`, `log/metrics.rs` |
+//! | how a deployment checks a new version | `lambda/canary.rs` |
 //! | which failures of DynamoDB are temporary | `store/call.rs` |
 //! | a variable of the environment | `settings.rs` |
 //!

@@ -4,6 +4,7 @@
 //! [`http`](crate::http), converts requests to these operations, and results to responses.
 
 mod access;
+mod claims;
 mod error;
 mod idempotency;
 mod life;
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use self::idempotency::KeyedCreation;
 pub use self::{
     access::{AuthMode, Caller, Credentials, Denial, Proof, Rule, Scope, Token, Verdict},
+    claims::{ClaimNames, IssuerKind},
     error::Error,
     idempotency::IdempotencyKey,
     life::Export,

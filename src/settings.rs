@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{
     http::{base_path::BasePath, cors::AllowedOrigins},
-    service::AuthMode,
+    service::{AuthMode, ClaimNames, IssuerKind},
     store::{Retention, Tables, TrustedRoots},
 };
 
@@ -30,6 +30,9 @@ pub struct Settings {
     pub retention: Retention,
     /// `AUTH_MODE`.
     pub auth_mode: AuthMode,
+    /// With `AUTH_MODE=JWT`: those of `ISSUER_KIND`, or else `SCOPE_CLAIM`, `GROUPS_CLAIM` and
+    /// `SUBJECT_CLAIM`.
+    pub claims: ClaimNames,
     /// `ALLOWED_ORIGINS`, none by default.
     pub allowed_origins: AllowedOrigins,
     /// `BASE_PATH`, empty by default.
@@ -81,6 +84,7 @@ impl Settings {
         reader.check_tables(tables);
         let retention = reader.retention();
         let auth_mode = reader.auth_mode();
+        let claims = reader.claims(auth_mode);
         let allowed_origins = reader.optional(ORIGINS, AllowedOrigins::parse);
         let base_path = reader.optional(BASE_PATH, BasePath::parse);
         let region = reader.required(REGION, "Lambda sets it");
@@ -98,6 +102,7 @@ impl Settings {
                 },
                 retention: retention?,
                 auth_mode: auth_mode?,
+                claims: claims?,
                 allowed_origins: allowed_origins?,
                 base_path: base_path?,
                 region: region?,
@@ -177,6 +182,10 @@ const HISTORY: Setting = Setting::new("HISTORY", "off");
 const HISTORY_DAYS: Setting = Setting::new("HISTORY_DAYS", "400");
 const UNIQUE_EMAILS: Setting = Setting::new("UNIQUE_EMAILS", "on");
 const AUTH_MODE: Setting = Setting::new("AUTH_MODE", "IAM");
+const ISSUER_KIND: Setting = Setting::new("ISSUER_KIND", "keycloak");
+const SCOPE_CLAIM: Setting = Setting::new("SCOPE_CLAIM", "scope");
+const GROUPS_CLAIM: Setting = Setting::new("GROUPS_CLAIM", "https://example.com/groups");
+const SUBJECT_CLAIM: Setting = Setting::new("SUBJECT_CLAIM", "sub");
 const ORIGINS: Setting = Setting::new("ALLOWED_ORIGINS", "https://app.example.com");
 const BASE_PATH: Setting = Setting::new("BASE_PATH", "accounts/v1");
 const TRUSTED_ROOTS: Setting = Setting::new("TRUSTED_ROOTS", "system");
@@ -246,12 +255,42 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
     }
 
     fn auth_mode(&mut self) -> Option<AuthMode> {
-        let purpose = "It is what the gateway asks of callers: IAM, COGNITO or NONE";
+        let purpose = "It is what the gateway asks of callers: IAM, COGNITO, JWT or NONE";
         let mode = self.required(AUTH_MODE, purpose)?;
         self.parsed(AUTH_MODE, &mode, |mode| {
             AuthMode::parse(mode)
-                .ok_or_else(|| format!("must be IAM, COGNITO or NONE, not {mode:?}"))
+                .ok_or_else(|| format!("must be IAM, COGNITO, JWT or NONE, not {mode:?}"))
         })
+    }
+
+    /// The claims of a token. A user pool behind a REST API has its own, and they cannot be chosen.
+    fn claims(&mut self, auth_mode: Option<AuthMode>) -> Option<ClaimNames> {
+        match auth_mode? {
+            AuthMode::Jwt => {}
+            AuthMode::Iam | AuthMode::Cognito | AuthMode::None => {
+                return Some(ClaimNames::default());
+            }
+        }
+        let purpose = "With AUTH_MODE=JWT, it says whose claims a token has: auth0, cognito, entra, \
+                       keycloak, okta or other";
+        let kind = self.required(ISSUER_KIND, purpose)?;
+        let kind = self.parsed(ISSUER_KIND, &kind, |kind| {
+            IssuerKind::parse(kind).ok_or_else(|| {
+                format!("must be auth0, cognito, entra, keycloak, okta or other, not {kind:?}")
+            })
+        })?;
+        let mut names = ClaimNames::of(kind);
+        if let Some(scopes) = self.get(SCOPE_CLAIM) {
+            names.scopes = scopes.into();
+        }
+        if let Some(groups) = self.get(GROUPS_CLAIM) {
+            names.groups = groups.into();
+        }
+        if let Some(subject) = self.get(SUBJECT_CLAIM) {
+            names.subject = subject.into();
+            names.subject_without_user = None;
+        }
+        Some(names)
     }
 
     fn endpoint(&mut self) -> Option<Endpoint> {
@@ -347,6 +386,40 @@ mod tests {
     }
 
     #[test]
+    fn claims_are_those_of_the_issuer_unless_a_variable_names_others() {
+        let claims = |changed| Settings::for_lambda(with(changed)).unwrap().claims;
+        const JWT: (&str, &str) = ("AUTH_MODE", "JWT");
+        const OKTA: (&str, &str) = ("ISSUER_KIND", "okta");
+        let okta = claims(&[JWT, OKTA]);
+        assert_eq!(okta, ClaimNames::of(IssuerKind::Okta));
+        let names = [
+            JWT,
+            OKTA,
+            ("SCOPE_CLAIM", "scope"),
+            ("GROUPS_CLAIM", "https://example.com/groups"),
+        ];
+        let changed = claims(&names);
+        assert_eq!(changed.scopes, "scope");
+        assert_eq!(changed.groups, "https://example.com/groups");
+        assert_eq!(changed.subject, okta.subject);
+        assert_eq!(changed.subject_without_user, Some("cid"));
+        // A subject of one's own has no substitute.
+        let changed = claims(&[JWT, OKTA, ("SUBJECT_CLAIM", "employee")]);
+        assert_eq!(changed.subject, "employee");
+        assert_eq!(changed.subject_without_user, None);
+        // Behind a REST API, the claims are those of a user pool.
+        for mode in ["IAM", "COGNITO", "NONE"] {
+            let of_mode = with(&[OKTA, ("GROUPS_CLAIM", "scope"), ("SUBJECT_CLAIM", "scope")]);
+            let of_mode = move |name: &str| match name {
+                "AUTH_MODE" => Some(String::from(mode)),
+                _ => of_mode(name),
+            };
+            let claims = Settings::for_lambda(of_mode).unwrap().claims;
+            assert_eq!(claims, ClaimNames::default());
+        }
+    }
+
+    #[test]
     fn each_fault_names_the_variable_the_problem_and_an_example() {
         let cases: &[(Variables, &[&str])] = &[
             (
@@ -377,7 +450,24 @@ mod tests {
             ),
             (
                 &[("AUTH_MODE", "iam")],
-                &["AUTH_MODE: must be IAM, COGNITO or NONE, not \"iam\". Example: AUTH_MODE=IAM"],
+                &[
+                    "AUTH_MODE: must be IAM, COGNITO, JWT or NONE, not \"iam\". \
+                   Example: AUTH_MODE=IAM",
+                ],
+            ),
+            (
+                &[("AUTH_MODE", "JWT")],
+                &[
+                    "ISSUER_KIND: not set. With AUTH_MODE=JWT, it says whose claims a token has: \
+                   auth0, cognito, entra, keycloak, okta or other. Example: ISSUER_KIND=keycloak",
+                ],
+            ),
+            (
+                &[("AUTH_MODE", "JWT"), ("ISSUER_KIND", "Okta")],
+                &[
+                    "ISSUER_KIND: must be auth0, cognito, entra, keycloak, okta or other, not \
+                   \"Okta\". Example: ISSUER_KIND=keycloak",
+                ],
             ),
             (
                 &[("BASE_PATH", "users")],
@@ -412,8 +502,8 @@ mod tests {
                     "TABLE_NAME and EMAILS_TABLE_NAME both name the table UserEmails; each needs \
                      a table of its own. Example: TABLE_NAME=UserData \
                      EMAILS_TABLE_NAME=UserEmails",
-                    "AUTH_MODE: not set. It is what the gateway asks of callers: IAM, COGNITO or \
-                     NONE. Example: AUTH_MODE=IAM",
+                    "AUTH_MODE: not set. It is what the gateway asks of callers: IAM, COGNITO, JWT \
+                     or NONE. Example: AUTH_MODE=IAM",
                     "AWS_REGION: not set. Lambda sets it. Example: AWS_REGION=us-east-1",
                 ],
             ),

@@ -1,4 +1,4 @@
-"""template.yaml and openapi.yaml, expanded as CloudFormation does it for each choice of parameters:
+"""template.yaml and the OpenAPI documents, expanded as CloudFormation does it for each choice of parameters:
 who may call what, what runs, and what it may do.
 
 Run with a Python that has aws-sam-cli: `python tests/stack.py`.
@@ -58,6 +58,14 @@ MODES = {
     "IAM": {},
     "COGNITO": {"AuthMode": "COGNITO", "UserPoolArn": POOL},
     "NONE": {"AuthMode": "NONE", "AllowedSourceRanges": RANGES},
+}
+# The smallest choice for the tokens of an issuer, which an HTTP API takes.
+TOKENS = {
+    "Gateway": "HTTP",
+    "AuthMode": "JWT",
+    "IssuerKind": "keycloak",
+    "JwtIssuer": "https://sso.example.com/realms/staff",
+    "JwtAudience": "users",
 }
 NO_VALUE = object()
 
@@ -735,7 +743,8 @@ class Integration(unittest.TestCase):
         for parameters, disabled in [({}, False), (own, True)]:
             for mode in [{}, {"AuthMode": "COGNITO", "UserPoolArn": POOL}]:
                 stack = Stack(**parameters, **mode)
-                settings = stack.document["x-amazon-apigateway-endpoint-configuration"]
+                (server,) = stack.document["servers"]
+                settings = server["x-amazon-apigateway-endpoint-configuration"]
                 self.assertEqual(settings, {"disableExecuteApiEndpoint": disabled})
         url = Stack(**own, BasePath="v1").outputs["SignedCall"]["Value"]
         self.assertIn("https://api.example.com/v1/users?", url)
@@ -1129,7 +1138,9 @@ class Operation(unittest.TestCase):
         variables = stack.properties("UserFunction")["Environment"]["Variables"]
         self.assertEqual(variables["TABLE_NAME"], "Tutorial")
         # The tutorial's table takes nothing but the one parameter: all else is made, as without it.
-        whole, taken = Stack().resources, Stack(ExistingTables="users").resources
+        # SAM names a deployment by the second.
+        with mock.patch("time.time", return_value=1):
+            whole, taken = Stack().resources, Stack(ExistingTables="users").resources
         self.assertEqual({**taken, "UserTable": whole["UserTable"]}.keys(), whole.keys())
         self.assertEqual(taken["UserFunction"], whole["UserFunction"])
 
@@ -1619,6 +1630,294 @@ class Events(unittest.TestCase):
             event_of(re.sub("(<.*?>)", r'"\1"', template), RECORD | {"userId": '"'})
 
 
+class Http(unittest.TestCase):
+    """The stack with an HTTP API."""
+
+    # Those that an HTTP API has, and that a REST API has.
+    OWN = {"UserHttpApi": "AWS::ApiGatewayV2::Api", "UserHttpStage": "AWS::ApiGatewayV2::Stage"}
+    OF_REST = {"UserRequestApi", "UserRequestDocumentation", "UserRequestStage"}
+    OF_REST |= {"GatewayAccount", "GatewayAccountRole"}
+
+    def routes(self, stack):
+        """What each route asks of a caller: None, `iam`, or the scopes of a token."""
+        document = stack.properties("UserHttpApi")["Body"]
+        schemes = document["components"]["securitySchemes"]
+        routes = {}
+        for path, item in document["paths"].items():
+            for method, route in item.items():
+                asked = None
+                if route["security"]:
+                    [requirement] = route["security"]
+                    [(name, scopes)] = requirement.items()
+                    self.assertIn(name, schemes)
+                    asked = tuple(scopes) or name
+                    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html:
+                    # without scopes, it takes identity tokens too.
+                    self.assertEqual(name, "jwt" if scopes else "iam")
+                routes[path, method] = asked
+        return routes
+
+    def test_a_gateway_takes_the_modes_that_it_has(self):
+        for parameters in [
+            {"AuthMode": "JWT"},
+            TOKENS | {"Gateway": "REST"},
+            {"Gateway": "HTTP", **MODES["NONE"]},
+            {"Gateway": "HTTP", **MODES["COGNITO"]},
+            {"Gateway": "HTTP", "StageTracing": "on"},
+            {"Gateway": "http"},
+            {"Gateway": ""},
+            TOKENS | {"AuthMode": "jwt"},
+        ]:
+            with self.subTest(parameters), self.assertRaises(Refused):
+                Stack(**parameters)
+
+    def test_tokens_need_an_issuer_an_audience_and_the_kind_of_the_issuer(self):
+        for name, values in {
+            "JwtIssuer": ["", "http://sso.example.com", "https://", "https://a,https://b", "sso.example.com", "*"],
+            "JwtAudience": ["", ",", "a,", "a, b", " ", "a,,b"],
+            "IssuerKind": ["", "Okta", "google"],
+            "ScopeClaim": ["permissions", "scope,scp"],
+            "GroupsClaim": ["a b", "a=b", "a,b", "a" * 61, "groups\n"],
+            "SubjectClaim": ["a b", "a=b", "sub,oid", "a" * 61],
+        }.items():
+            for value in values:
+                with self.subTest(f"{name}={value}"), self.assertRaises(Refused):
+                    Stack(**TOKENS | {name: value})
+        for kind in ["auth0", "cognito", "entra", "keycloak", "okta", "other"]:
+            Stack(**TOKENS | {"IssuerKind": kind, "JwtIssuer": "https://tenant.eu.auth0.com/"})
+
+    def test_the_function_knows_each_kind_of_issuer_and_the_documents_say_its_claims(self):
+        kinds = set(TEMPLATE["Parameters"]["IssuerKind"]["AllowedValues"]) - {""}
+        claims = (ROOT / "src/service/claims.rs").read_text()
+        self.assertEqual(set(re.findall(r'^            "(\w+)" => Some\(Self::', claims, re.MULTILINE)), kinds)
+        names = {}
+        arms = re.findall(r"(IssuerKind::[\w:| ]+?) => \((.*?)\),", claims)
+        for variants, values in arms:
+            for variant in re.findall(r"IssuerKind::(\w+)", variants):
+                names[variant.lower()] = [f"`{it}`" for it in re.findall(r'"(.*?)"', values)]
+        self.assertEqual(names.keys(), kinds)
+        [table] = re.findall(r"^\| `IssuerKind` .*\n\| [- |]*\n((?:\|.*\n)+)", DEPLOYING, re.MULTILINE)
+        rows = (row.strip("|").split("|") for row in table.splitlines())
+        rows = {kind.strip().strip("`"): [it.strip() for it in cells[-3:]] for kind, *cells in rows}
+        self.assertEqual(rows, names)
+
+    def test_its_routes_are_the_operations_of_the_contract_and_ask_for_the_same(self):
+        for mode, parameters in [("IAM", {"Gateway": "HTTP"}), ("COGNITO", TOKENS)]:
+            for docs in ["hidden", "public"]:
+                rest = Stack(**MODES[mode], DocsPage=docs)
+                expected = {}
+                for path, method, operation in rest.operations:
+                    asked = rest.authorization(operation)
+                    if path in OPERATIONS or (docs == "public" and path in PAGE):
+                        expected[path, method] = {"NONE": None, "AWS_IAM": "iam"}.get(asked, asked)
+                self.assertEqual(self.routes(Stack(**parameters, DocsPage=docs)), expected)
+
+    def test_no_combination_of_parameters_opens_a_route(self):
+        """Not even where the rules of the template were not looked at."""
+        choices = {
+            "AuthMode": ["IAM", "COGNITO", "JWT", "NONE"],
+            "JwtIssuer": ["", TOKENS["JwtIssuer"]],
+            "AllowedSourceRanges": ["", RANGES],
+            "AllowedOrigins": ["", "*"],
+            "DocsPage": ["hidden", "public"],
+        }
+        for combination in itertools.product(*choices.values()):
+            parameters = dict(zip(choices, combination))
+            stack = Stack(ignore_rules=True, Gateway="HTTP", **parameters)
+            for (path, method), asked in self.routes(stack).items():
+                if path not in PAGE and method != "options":
+                    scope = ("users/read",) if method in READS else ("users/write",)
+                    self.assertEqual(asked, scope if parameters["AuthMode"] == "JWT" else "iam", parameters)
+
+    def test_tokens_are_those_of_the_issuer_for_the_audiences(self):
+        stack = Stack(**TOKENS | {"JwtAudience": "users,api://default"})
+        schemes = stack.properties("UserHttpApi")["Body"]["components"]["securitySchemes"]
+        self.assertEqual(
+            schemes["jwt"]["x-amazon-apigateway-authorizer"],
+            {
+                "type": "jwt",
+                "identitySource": "$request.header.Authorization",
+                "jwtConfiguration": {"issuer": TOKENS["JwtIssuer"], "audience": ["users", "api://default"]},
+            },
+        )
+        self.assertEqual(schemes["iam"]["x-amazon-apigateway-authtype"], "awsSigv4")
+        schemes = Stack(Gateway="HTTP").properties("UserHttpApi")["Body"]["components"]["securitySchemes"]
+        self.assertEqual(schemes.keys(), {"iam"})
+
+    def test_every_route_runs_the_alias_in_the_format_that_one_integration_has(self):
+        document = Stack(**TOKENS, DocsPage="public").properties("UserHttpApi")["Body"]
+        function = {
+            "type": "aws_proxy",
+            "httpMethod": "POST",
+            "payloadFormatVersion": "2.0",
+            "uri": f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/"
+            "{UserFunctionAliaslive}/invocations",
+        }
+        self.assertEqual(document["components"]["x-amazon-apigateway-integrations"], {"function": function})
+        for path, item in document["paths"].items():
+            for method, route in item.items():
+                integration = {"$ref": "#/components/x-amazon-apigateway-integrations/function"}
+                self.assertEqual(route["x-amazon-apigateway-integration"], integration, f"{method} {path}")
+        # It would replace the answers of the function to a page.
+        self.assertNotIn("x-amazon-apigateway-cors", document)
+        self.assertNotIn("CorsConfiguration", Stack(**TOKENS).properties("UserHttpApi"))
+
+    def test_the_alias_may_be_called_by_its_stage_and_for_what_it_serves(self):
+        served = ["deleted-users*", "users*"]
+        for docs, paths in [("hidden", served), ("public", sorted([*served, "docs*", "openapi.json"]))]:
+            stack = Stack(**TOKENS, StageName="blue", DocsPage=docs)
+            permissions = [it["Properties"] for it in stack.of_type("AWS::Lambda::Permission").values()]
+            for permission in permissions:
+                self.assertEqual(permission["Action"], "lambda:InvokeFunction")
+                self.assertEqual(permission["FunctionName"], "{UserFunctionAliaslive}")
+                self.assertEqual(permission["Principal"], "apigateway.amazonaws.com")
+            api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{{UserHttpApi}}/blue/*/"
+            self.assertEqual(sorted(it["SourceArn"] for it in permissions), [api + path for path in paths])
+            for path, _ in self.routes(stack):
+                self.assertTrue(any(fnmatch.fnmatchcase(path, f"/{it}") for it in paths), path)
+
+    def test_all_else_of_the_stack_is_that_of_a_rest_api(self):
+        """But for what names the API, and for the claims of its tokens."""
+        more = {"AlarmTopicArn": TOPIC, "EventTarget": BUS}
+        with mock.patch("time.time", return_value=1):
+            rest, http = Stack(**more), Stack(**more, Gateway="HTTP")
+        of_rest = rest.resources.keys() - http.resources.keys()
+        # SAM makes a deployment and a stage of its own for a REST API.
+        made = {name for name in of_rest if rest.resources[name]["Type"] == "AWS::ApiGateway::Deployment"}
+        made |= {name for name in of_rest if rest.resources[name]["Type"] == "AWS::ApiGateway::Stage"}
+        self.assertEqual(of_rest - made, self.OF_REST - made)
+        own = {name: http.resources[name]["Type"] for name in http.resources.keys() - rest.resources.keys()}
+        self.assertEqual(own, self.OWN)
+        differ = {name for name in http.resources.keys() & rest.resources.keys()}
+        differ = {name for name in differ if http.resources[name] != rest.resources[name]}
+        permissions = set(http.of_type("AWS::Lambda::Permission"))
+        self.assertEqual(differ, permissions | {"ClientErrorsAlarm", "Dashboard", "LatencyAlarm", "ServerErrorsAlarm"})
+        self.assertEqual(rest.outputs.keys() - http.outputs.keys(), {"ExportCommand"})
+        for name in ["ApiUrl", "CallerPermission", "SignedCall"]:
+            expected = rest.outputs[name]["Value"].replace("UserRequestApi", "UserHttpApi")
+            self.assertEqual(http.outputs[name]["Value"], expected)
+        self.assertNotIn("UserRequestApi", json.dumps([http.resources, http.outputs]))
+        self.assertNotIn("UserHttp", json.dumps([rest.resources, rest.outputs]))
+
+    def test_it_needs_no_role(self):
+        roles = {"CanaryFunctionRole", "CodeDeployServiceRole", "UserFunctionRole"}
+        self.assertEqual(set(Stack(**TOKENS).of_type("AWS::IAM::Role")), roles)
+        policies = [Stack(**it).properties("UserFunctionRole")["Policies"] for it in [TOKENS, {}]]
+        self.assertEqual(policies[0], policies[1])
+
+    def test_its_stage_is_throttled_and_logs_no_personal_data(self):
+        stack = Stack(**TOKENS, StageName="blue", ThrottlingRateLimit=7, ThrottlingBurstLimit=9)
+        stage = stack.properties("UserHttpStage")
+        self.assertEqual((stage["StageName"], stage["AutoDeploy"]), ("blue", True))
+        limits = {"ThrottlingRateLimit": 7, "ThrottlingBurstLimit": 9}
+        self.assertEqual(stage["DefaultRouteSettings"], limits | {"DetailedMetricsEnabled": False})
+        settings = stage["AccessLogSettings"]
+        self.assertEqual(settings["DestinationArn"], "{UserRequestLogs.Arn}")
+        logged = json.loads(settings["Format"])
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
+        self.assertEqual(
+            set(logged.values()),
+            {
+                "$context.error.responseType",
+                "$context.extendedRequestId",
+                "$context.httpMethod",
+                "$context.integration.latency",
+                "$context.integration.status",
+                "$context.requestId",
+                "$context.requestTime",
+                "$context.responseLatency",
+                "$context.responseLength",
+                "$context.routeKey",
+                "$context.status",
+            },
+        )
+        # With the names that the log of a REST API has, for the same filters.
+        of_rest = json.loads(Stack().properties("UserRequestStage")["AccessLogSetting"]["Format"])
+        self.assertEqual(of_rest.keys() - logged.keys(), {"traceId"})
+        self.assertLessEqual(logged.keys(), of_rest.keys())
+
+    def test_alarms_and_dashboard_look_at_its_metrics(self):
+        """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html"""
+        known = {"4xx", "5xx", "Count", "Latency", "IntegrationLatency", "DataProcessed"}
+        stack = Stack(**TOKENS, StageName="blue")
+        dimensions = [{"Name": "ApiId", "Value": "{UserHttpApi}"}, {"Name": "Stage", "Value": "blue"}]
+        alarm = stack.properties("ServerErrorsAlarm")
+        rate, *metrics = alarm["Metrics"]
+        self.assertEqual((rate["Expression"], rate["ReturnData"]), ("errors / requests", True))
+        for metric, (name, metric_name) in zip(metrics, [("errors", "5xx"), ("requests", "Count")], strict=True):
+            statistic = metric["MetricStat"]
+            self.assertEqual((metric["Id"], metric["ReturnData"]), (name, False))
+            self.assertEqual((statistic["Stat"], statistic["Period"]), ("Sum", 60))
+            expected = {"Namespace": "AWS/ApiGateway", "MetricName": metric_name, "Dimensions": dimensions}
+            self.assertEqual(statistic["Metric"], expected)
+        # An alarm has these or metric math.
+        for name in ["MetricName", "Namespace", "Dimensions", "Statistic", "Period"]:
+            self.assertNotIn(name, alarm)
+            self.assertIn(name, Stack().properties("ServerErrorsAlarm"))
+        latency = stack.properties("LatencyAlarm")
+        self.assertEqual((latency["MetricName"], latency["Dimensions"]), ("Latency", dimensions))
+        body = json.loads(stack.properties("Dashboard")["DashboardBody"])
+        metrics = [metric for it in body["widgets"] for metric in it["properties"].get("metrics", [])]
+        of_api = [metric for metric in metrics if metric[0] == "AWS/ApiGateway"]
+        self.assertEqual([metric[2:6] for metric in of_api], [["ApiId", "{UserHttpApi}", "Stage", "blue"]] * 2)
+        titles = {it["properties"]["title"]: it["properties"].get("metrics") for it in body["widgets"]}
+        self.assertEqual([metric[1] for metric in titles["Requests"]], ["Count", "4xx", "5xx"])
+        self.assertLessEqual({metric[1] for metric in of_api}, known)
+
+    def test_a_domain_of_ones_own_leads_to_its_stage(self):
+        own = {"DomainName": "api.example.com", "CertificateArn": "arn:of:certificate", "HostedZoneId": "Z1"}
+        stack = Stack(**TOKENS, **own, BasePath="v1")
+        self.assertEqual(
+            stack.properties("UserHttpDomainMapping"),
+            {
+                "ApiId": "{UserHttpApi}",
+                "DomainName": "{UserRequestDomain}",
+                "Stage": "{UserHttpStage}",
+                "ApiMappingKey": "v1",
+            },
+        )
+        self.assertNotIn("UserRequestDomainMapping", stack.resources)
+        self.assertNotIn("UserHttpDomainMapping", Stack(**own).resources)
+        self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com/v1")
+        self.assertNotIn("ApiMappingKey", Stack(**TOKENS, **own).properties("UserHttpDomainMapping"))
+
+    def test_the_function_gets_the_claims_and_other_claims_are_another_version_of_it(self):
+        claims = {"ScopeClaim": "scp", "GroupsClaim": "https://example.com/groups", "SubjectClaim": "employee"}
+        variables = Stack(**TOKENS, **claims).properties("UserFunction")["Environment"]["Variables"]
+        names = ["AUTH_MODE", "ISSUER_KIND", "SCOPE_CLAIM", "GROUPS_CLAIM", "SUBJECT_CLAIM"]
+        self.assertEqual([variables[name] for name in names], ["JWT", "keycloak", *claims.values()])
+        # Its role has another path, and so another id, which is in the description of the version.
+        changes = [{}, {"IssuerKind": "okta"}, *({name: value} for name, value in claims.items())]
+        changes += [{"GroupsClaim": "employee"}, {"GroupsClaim": "cognito:groups"}, {"GroupsClaim": "cognitogroups"}]
+        paths = {Stack(**TOKENS | change).properties("UserFunctionRole")["Path"] for change in changes}
+        self.assertEqual(len(paths), len(changes))
+        # A stack without tokens keeps its role.
+        paths = {Stack(**it).properties("UserFunctionRole")["Path"] for it in [{}, {"Gateway": "HTTP"}]}
+        self.assertEqual(paths, {"/UserData/UserEmails/DeletedUsers/UserHistory/"})
+
+    def test_lambda_takes_the_path_of_the_role_whatever_the_claims_are_called(self):
+        """https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"""
+        names = {name: "aZ_.-" * 12 for name in TABLES if name in TEMPLATE["Parameters"]}
+        claims = {"GroupsClaim": "https://" + "a/_.-:" * 8, "SubjectClaim": "b" * 60, "ScopeClaim": "scope"}
+        for chosen in [claims, {}]:
+            path = Stack(**TOKENS, **names, **chosen).properties("UserFunctionRole")["Path"]
+            self.assertRegex(f"arn:aws:iam::{ACCOUNT}:role{path}r", r"^arn:aws:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$")
+            self.assertTrue(path.startswith("/") and path.endswith("/"), path)
+            self.assertLessEqual(len(path), 512)
+
+    def test_the_documents_have_the_price_of_its_alarms(self):
+        alarms = {
+            gateway: sum(
+                "Expression" not in metric
+                for alarm in Stack(Gateway=gateway).of_type("AWS::CloudWatch::Alarm").values()
+                for metric in alarm["Properties"].get("Metrics", [{}])
+            )
+            for gateway in ["REST", "HTTP"]
+        }
+        more = f"An HTTP API adds {(alarms['HTTP'] - alarms['REST']) / 10:.2f}"
+        self.assertIn(more, " ".join(DEPLOYING.split()))
+
+
 class Build(unittest.TestCase):
     """`sam build` in a copy of the project, with a builder in the place of cargo-lambda that compiles
     nothing. What of the project tells whether the cache is valid is SAM's own affair."""
@@ -1628,7 +1927,7 @@ class Build(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.project = Path(scratch.name) / "project"
         self.project.mkdir()
-        for name in ["Cargo.lock", "Cargo.toml", "openapi.cognito.yaml", "openapi.yaml"]:
+        for name in ["Cargo.lock", "Cargo.toml", "openapi.cognito.yaml", "openapi.http.yaml", "openapi.yaml"]:
             shutil.copy(ROOT / name, self.project)
         for name in ["samconfig.toml", "template.yaml"]:
             shutil.copy(ROOT / name, self.project)
@@ -1660,6 +1959,15 @@ class Build(unittest.TestCase):
         self.assertTrue((self.project / ".aws-sam/build/UserFunction/bootstrap").is_file())
         self.assertTrue((self.project / "target/lambda/lambda/bootstrap").is_file())
         return "Valid cache found" in built.stderr
+
+    def test_the_built_template_finds_each_document_that_it_includes(self):
+        self.build()
+        built = self.project / ".aws-sam/build"
+        locations = re.findall(r"Location: (\S+\.yaml)$", (built / "template.yaml").read_text(), re.MULTILINE)
+        names = {(built / location).resolve().relative_to(self.project.resolve()).name for location in locations}
+        self.assertEqual(names, {"openapi.yaml", "openapi.cognito.yaml", "openapi.http.yaml"})
+        for location in locations:
+            self.assertTrue((built / location).is_file(), location)
 
     def test_a_second_build_of_the_same_code_uses_the_cache_whatever_was_compiled(self):
         self.assertFalse(self.build())

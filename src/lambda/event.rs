@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::mount::Place;
 use crate::{
     http::request::Query,
-    service::{Credentials, Token},
+    service::{ClaimNames, Credentials, Token},
     user::json::{Members, Text},
 };
 
@@ -80,7 +80,7 @@ struct HttpContext<'a> {
 #[serde(default)]
 struct Authorizer<'a> {
     #[serde(borrow, deserialize_with = "object")]
-    claims: Option<Claims<'a>>,
+    claims: Option<Members<'a>>,
     #[serde(borrow, deserialize_with = "object")]
     jwt: JwtAuthorizer<'a>,
     #[serde(borrow, deserialize_with = "lenient")]
@@ -91,18 +91,7 @@ struct Authorizer<'a> {
 #[serde(default)]
 struct JwtAuthorizer<'a> {
     #[serde(borrow, deserialize_with = "object")]
-    claims: Option<Claims<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Claims<'a> {
-    #[serde(borrow, deserialize_with = "lenient")]
-    sub: Text<'a>,
-    #[serde(borrow, deserialize_with = "lenient")]
-    scope: Text<'a>,
-    #[serde(borrow, rename = "cognito:groups")]
-    groups: Option<&'a RawValue>,
+    claims: Option<Members<'a>>,
 }
 
 /// Reads a value. A value of another type gives the default.
@@ -223,8 +212,9 @@ impl<'a> Event<'a> {
         Ok(body.0.into_owned().into_bytes())
     }
 
-    /// The caller, as a REST API, an HTTP API or a function URL reports it.
-    pub(super) fn credentials(&self) -> Credentials {
+    /// The caller, as a REST API, an HTTP API or a function URL reports it. `names` are those of
+    /// the claims of a token.
+    pub(super) fn credentials(&self, names: &ClaimNames) -> Credentials {
         let RequestContext {
             identity,
             authorizer,
@@ -245,13 +235,7 @@ impl<'a> Event<'a> {
             .find(|arn| !arn.is_empty());
         Credentials {
             signer: signer.map(Cow::into_owned),
-            token: claims.map(|(claims, format)| Token {
-                sub: claims.sub.to_string(),
-                scopes: claims.scope.split(' ').map(str::to_owned).collect(),
-                groups: claims
-                    .groups
-                    .map_or_else(Vec::new, |groups| format.list(groups)),
-            }),
+            token: claims.map(|(claims, format)| format.token(claims, names)),
         }
     }
 }
@@ -303,12 +287,32 @@ enum ListFormat {
 }
 
 impl ListFormat {
+    fn token(self, claims: &Members<'_>, names: &ClaimNames) -> Token {
+        let subject = claims.get(&names.subject);
+        let subject = subject.or_else(|| claims.get(names.subject_without_user?));
+        let scopes = claims.get(&names.scopes);
+        let groups = claims.get(&names.groups);
+        Token {
+            sub: subject.map_or_else(String::new, |subject| names.user_id(&text(subject))),
+            scopes: scopes.map_or_else(Vec::new, |scopes| self.scopes(scopes)),
+            groups: groups.map_or_else(Vec::new, |groups| self.list(groups)),
+        }
+    }
+
+    /// The scopes of a claim that is a text with spaces, or a list.
+    fn scopes(self, claim: &RawValue) -> Vec<String> {
+        let text = text(claim);
+        match self {
+            Self::Http if text.is_empty() || text.starts_with('[') => self.list(claim),
+            Self::Http | Self::Rest => split(&text, ' '),
+        }
+    }
+
     fn list(self, claim: &RawValue) -> Vec<String> {
         if let Some(items) = texts(claim) {
             return items.into_iter().map(Cow::into_owned).collect();
         }
         let text = text(claim);
-        let split = |text: &str, separator| text.split(separator).map(str::to_owned).collect();
         match self {
             Self::Rest => split(&text, ','),
             Self::Http => {
@@ -319,4 +323,8 @@ impl ListFormat {
             }
         }
     }
+}
+
+fn split(text: &str, separator: char) -> Vec<String> {
+    text.split(separator).map(str::to_owned).collect()
 }

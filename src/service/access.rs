@@ -13,16 +13,19 @@ pub enum AuthMode {
     Iam,
     /// An access token of a Cognito user pool.
     Cognito,
+    /// An access token of any issuer of OpenID Connect. Only an HTTP API can require it.
+    Jwt,
     /// An AWS signature for writes. Reads need no credentials.
     None,
 }
 
 impl AuthMode {
-    /// Reads `IAM`, `COGNITO` or `NONE`.
+    /// Reads `IAM`, `COGNITO`, `JWT` or `NONE`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "IAM" => Some(Self::Iam),
             "COGNITO" => Some(Self::Cognito),
+            "JWT" => Some(Self::Jwt),
             "NONE" => Some(Self::None),
             _ => None,
         }
@@ -48,7 +51,9 @@ impl AuthMode {
             (None, Self::None | Self::Iam) => {
                 return Err(Error::Unauthenticated(Proof::Signature));
             }
-            (None, Self::Cognito) => return Err(Error::Unauthenticated(Proof::Token)),
+            (None, Self::Cognito | Self::Jwt) => {
+                return Err(Error::Unauthenticated(Proof::Token));
+            }
         };
         caller.may(rule, target)?;
         Ok(caller)
@@ -90,7 +95,7 @@ pub struct Credentials {
 /// The claims of a token that the gateway has checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {
-    /// The subject.
+    /// The `userId` of the subject: see [`ClaimNames::user_id`](super::ClaimNames::user_id).
     pub sub: String,
     /// The scopes of the token.
     pub scopes: Vec<String>,

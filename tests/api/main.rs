@@ -38,6 +38,7 @@ mod hosts {
     mod canary;
     mod dependencies;
     mod events;
+    mod issuers;
     mod lambda_binary;
     mod local_gateway;
     mod logs;

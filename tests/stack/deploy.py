@@ -17,6 +17,7 @@ rules for what the emulator does not do:
 - It has no CodeDeploy, no pipe, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any
   metric query of an alarm. The stream is real; ../stack.py fills in the template of its events. It has no stage settings, so no throttling, no access logs and no traces.
 - It routes no custom domain name: the function gets the event that the gateway would make of one.
+- It has no HTTP API: http_api.py makes one of the expanded template, which invokes the function here.
 - It checks no `Rules` of the template, deletes what `RetainExceptOnCreate` keeps, and makes nothing in an
   update whose condition was false before.
 """
@@ -46,6 +47,8 @@ from botocore.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import stack as rules  # tests/stack.py
+from http_api import HttpApi
+from issuers import KINDS, Documents
 
 RESPONSE = ["responseParameters", "responseTemplates"]
 ANY = "x-amazon-apigateway-any-method"
@@ -117,7 +120,7 @@ class Deployment:
         self.resources = {
             it["LogicalResourceId"]: it["PhysicalResourceId"] for it in resources["StackResources"]
         }
-        self.api = self.resources["UserRequestApi"]
+        self.api = self.resources.get("UserRequestApi")
 
     def expand(self, parameters):
         with (
@@ -243,9 +246,13 @@ class Deployment:
 
     # Requests.
 
+    @property
+    def url(self):
+        return f"{self.aws.endpoint}/_aws/execute-api/{self.api}/prod"
+
     def request(self, method, path, *, body=None, caller=None, **fields):
         """An answer of the stage: status, header fields, and the body, as JSON where it is."""
-        url = f"{self.aws.endpoint}/_aws/execute-api/{self.api}/prod{path}"
+        url = f"{self.url}{path}"
         headers = {name.replace("_", "-"): value for name, value in fields.items()}
         if body is not None:
             body = json.dumps(body).encode()
@@ -254,6 +261,8 @@ class Deployment:
             request = AWSRequest(method, url, headers, body)
             SigV4Auth(self.aws.session.get_credentials(), "execute-api", rules.REGION).add_auth(request)
             headers = dict(request.headers)
+        elif isinstance(caller, str):
+            headers["Authorization"] = f"Bearer {caller}"
         elif caller:
             claims = base64.urlsafe_b64encode(json.dumps(caller).encode()).decode().rstrip("=")
             headers["Authorization"] = f"Bearer e30.{claims}."
@@ -313,6 +322,39 @@ class PreviousDeployment(Deployment):
         template, parameters = json.loads(made.stdout)
         template["Resources"]["UserFunction"]["Properties"]["Code"]["S3Key"] = "previous-key"
         return argparse.Namespace(template=template, parameters=parameters)
+
+
+class HttpDeployment(Deployment):
+    """A stack with an HTTP API, which takes the tokens of issuers."""
+
+    gateway = None
+
+    def __init__(self, name, documents, **parameters):
+        self.documents = documents
+        super().__init__(name, **parameters)
+
+    def put(self, kind, parameters):
+        super().put(kind, parameters)
+        self.close()
+        self.gateway = HttpApi(self.expected, self.answer, self.documents.fetch)
+
+    def answer(self, event):
+        """The answer of the alias `live` to an event."""
+        alias = self.resources["UserFunctionAliaslive"]
+        answer = self.aws.functions.invoke(FunctionName=alias, Payload=json.dumps(event))
+        return json.loads(answer["Payload"].read())
+
+    @property
+    def url(self):
+        return self.gateway.url
+
+    def close(self):
+        if self.gateway:
+            self.gateway.close()
+
+    def delete(self):
+        self.close()
+        super().delete()
 
 
 class Answer:
@@ -798,6 +840,179 @@ class Canary(Deployed):
                 self.assertEqual(self.check_version(deployment, version), "Failed")
         # The stack's own version is as good as before.
         self.assertEqual(self.check_version(deployment, good), "Succeeded")
+
+
+class Http(Deployed):
+    """The stack with an HTTP API."""
+
+    def setUp(self):
+        self.issuers = [kind() for kind in KINDS]
+        self.documents = Documents(self.issuers)
+        self.addCleanup(self.documents.close)
+
+    def deploy_http(self, name, **parameters):
+        deployment = HttpDeployment(name, self.documents, **(named_tables(name) | parameters))
+        self.addCleanup(deployment.delete)
+        for resource in ["UserRequestApi", "UserRequestStage", "GatewayAccount", "GatewayAccountRole"]:
+            self.assertNotIn(resource, deployment.resources)
+        return deployment
+
+    def check_code(self, answer, status, code):
+        self.assertEqual((answer.status, answer.json.get("code")), (status, code), answer)
+
+    def check_gateway(self, answer, status):
+        """The gateway has refused the request itself."""
+        self.check_status(answer, status)
+        self.assertEqual(answer.json.keys(), {"message"}, answer)
+
+    def check_routes(self, deployment, caller):
+        for path in ["/", "/nothing", "/users/", "/users/ada/else", "/deleted-users/ada/else", "/docs", "/openapi.json"]:
+            self.check_gateway(deployment.request("GET", path, caller=caller), 404)
+        for path in ["/users/ada", "/users/ada/history", "/deleted-users/ada"]:
+            for method in ["POST", "TRACE"]:
+                answer = deployment.request(method, path, caller=caller)
+                self.check_code(answer, 405, "method_not_allowed")
+                self.assertIn("GET", answer.fields["allow"])
+        for path in rules.OPERATIONS:
+            answer = deployment.request("OPTIONS", path.replace("{userId}", "ada"))
+            self.check_status(answer, 204)
+            self.assertIn("OPTIONS", answer.fields["allow"])
+
+    def check_own_life(self, deployment, issuer):
+        """A user with a token of its own, beside another user and a client."""
+        own, another = (issuer.token(f"{issuer.prefix[0]}{it}", ["editors"]) for it in ["eve", "mallory"])
+        user_id = f"{issuer.prefix[1]}eve"
+        path = f"/users/{user_id}"
+
+        def call(method, path, caller=own, **rest):
+            return deployment.request(method, path, caller=caller, **rest)
+
+        created = call("POST", "/users", body={"name": "Eve", "email": "eve@example.com"})
+        self.check_status(created, 201)
+        self.assertEqual(created.json["userId"], user_id)
+        self.assertEqual(created.fields["location"], f"/prod{path}")
+        self.assertEqual(call("GET", path).json, created.json)
+        patched = call("PATCH", path, body={"name": "E"}, Content_Type="application/merge-patch+json")
+        self.check_status(patched, 200)
+        for method in ["GET", "DELETE"]:
+            self.check_code(call(method, path, another), 404, "user_not_found")
+        replaced = call("PUT", path, another, body={"name": "M", "email": "eve@example.com"})
+        self.check_code(replaced, 404, "user_not_found")
+        for target in ["/users", "/users?email=eve@example.com", "/deleted-users"]:
+            self.check_code(call("GET", target), 403, "access_denied")
+        other = call("POST", "/users", body={"userId": "ada", "name": "Eve", "email": "e@example.com"})
+        self.check_code(other, 403, "access_denied")
+        # A client alone is a user like any other. Without scopes, it does not come this far.
+        client = issuer.sign(issuer.of_client_alone("client"))
+        if issuer.clients_have_scopes:
+            self.check_code(call("GET", path, client), 404, "user_not_found")
+            self.check_code(call("GET", "/users", client), 403, "access_denied")
+        else:
+            self.check_gateway(call("GET", path, client), 403)
+        self.check_status(call("DELETE", f"{path}?erase=true"), 204)
+
+    def check_refusals(self, deployment, issuer):
+        """What the gateway refuses. Each token differs from one that it takes."""
+        claims = issuer.claims(f"{issuer.prefix[0]}eve", ["admin"])
+        self.check_status(deployment.request("GET", "/users", caller=issuer.sign(claims)), 200)
+        # The key before the one in use is still among those of the issuer.
+        before = issuer.sign(claims, issuer.keys[0])
+        self.check_status(deployment.request("GET", "/users", caller=before), 200)
+        other = next(it for it in self.issuers if it.kind != issuer.kind)
+        audience = "aud" if "aud" in claims else "client_id"
+        head, payload, signature = issuer.sign(claims).split(".")
+        unsigned = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+        forged = issuer.sign(claims | {"scope": "users/read", "iss": "x"}).split(".")[1]
+        refused = {
+            "nothing": None,
+            "no token": "token",
+            "another issuer": other.token("eve"),
+            "another issuer's signature": issuer.sign(claims, other.keys[1], kid=issuer.keys[1].kid),
+            "a signature of nobody": f"{unsigned}.{payload}.",
+            "other claims than signed": f"{head}.{forged}.{signature}",
+            "another iss": issuer.sign(claims | {"iss": f"{issuer.url}x"}),
+            "another audience": issuer.sign(claims | {audience: "others"}),
+            "no audience": issuer.sign({name: it for name, it in claims.items() if name != audience}),
+            "expired": issuer.sign(claims | {"exp": claims["iat"] - 1}),
+            "not valid yet": issuer.sign(claims | {"nbf": claims["iat"] + 600}),
+        }
+        operations = [(method, path) for path, methods in rules.OPERATIONS.items() for method in methods]
+        operations = [(method, path) for method, path in operations if method not in rules.ELSE]
+        for method, path in operations:
+            path = path.replace("{userId}", "ada")
+            for why, token in refused.items():
+                with self.subTest(f"{method} {path} with {why}"):
+                    answer = deployment.request(method.upper(), path, caller=token)
+                    self.check_status(answer, 401)
+                    self.assertEqual(answer.fields["www-authenticate"], "Bearer")
+        # Without a scope, such as an identity token, and with that of reads.
+        for scopes in [[], ["openid", "users"], ["users/readonly"]]:
+            token = issuer.token("eve", ["admin"], scopes)
+            for method, path in operations:
+                answer = deployment.request(method.upper(), path.replace("{userId}", "ada"), caller=token)
+                self.check_status(answer, 403)
+        reader = issuer.token("eve", ["admin"], ["openid", "users/read"])
+        self.check_status(deployment.request("GET", "/users", caller=reader), 200)
+        for method, path in operations:
+            if method in rules.WRITES:
+                answer = deployment.request(method.upper(), path.replace("{userId}", "ada"), caller=reader)
+                self.check_status(answer, 403)
+
+    def test_users_live_behind_tokens_of_each_issuer(self):
+        tables = named_tables("issuers")
+        deployment = None
+        for issuer in self.issuers:
+            with self.subTest(issuer.kind):
+                if deployment:
+                    # Another issuer is another version of the function, for its claims.
+                    deployment.update(**tables, **issuer.parameters)
+                else:
+                    deployment = self.deploy_http("issuers", **issuer.parameters)
+                admin = issuer.token(f"{issuer.prefix[0]}root", ["editors", "admin"])
+                self.check_life(deployment, admin)
+                self.check_own_life(deployment, issuer)
+                self.check_refusals(deployment, issuer)
+                self.check_routes(deployment, admin)
+
+    def test_claims_of_ones_own_are_read_after_an_update(self):
+        issuer = self.issuers[0]
+        deployment = self.deploy_http("claims-own", **issuer.parameters)
+        claim = "https://example.com/groups"
+        claims = issuer.claims("auth0|root") | {claim: ["admin"], "employee": "7"}
+        token = issuer.sign(claims)
+        self.check_code(deployment.request("GET", "/users", caller=token), 403, "access_denied")
+        own = {"GroupsClaim": claim, "SubjectClaim": "employee"}
+        deployment.update(**named_tables("claims-own"), **issuer.parameters, **own)
+        self.check_status(deployment.request("GET", "/users", caller=token), 200)
+        user = {"userId": "7", "name": "Seven", "email": "seven@example.com"}
+        created = deployment.request("POST", "/users", body=user, caller=token)
+        self.assertEqual(created.json["createdBy"], {"type": "user", "id": "7"})
+
+    def test_users_live_behind_signatures_at_an_http_api(self):
+        deployment = self.deploy_http("http-iam", Gateway="HTTP")
+        self.check_life(deployment, "signed")
+        self.check_routes(deployment, "signed")
+        for caller in [None, self.issuers[0].token("auth0|eve", ["admin"])]:
+            self.check_gateway(deployment.request("GET", "/users", caller=caller), 403)
+
+    def test_a_public_page_is_served_to_anyone_by_an_http_api(self):
+        deployment = self.deploy_http("http-docs", **self.issuers[0].parameters, DocsPage="public")
+        for path in sorted(rules.PAGE):
+            self.check_status(deployment.request("GET", path), 200)
+        self.check_gateway(deployment.request("GET", "/users"), 401)
+
+    def test_the_function_alone_says_which_pages_may_call_an_http_api(self):
+        origin = "https://app.example.com"
+        issuer = self.issuers[0]
+        deployment = self.deploy_http("http-cors", **issuer.parameters, AllowedOrigins=origin)
+        preflight = {"Access_Control_Request_Method": "GET"}
+        allowed = deployment.request("OPTIONS", "/users", Origin=origin, **preflight)
+        self.assertEqual(allowed.fields["access-control-allow-origin"], origin)
+        other = deployment.request("OPTIONS", "/users", Origin="https://other.example.com", **preflight)
+        self.assertNotIn("access-control-allow-origin", other.fields)
+        read = deployment.request("GET", "/users", caller=issuer.token("auth0|eve", ["admin"]), Origin=origin)
+        self.check_status(read, 200)
+        self.assertEqual(read.fields["access-control-allow-origin"], origin)
 
 
 class Update(Deployed):

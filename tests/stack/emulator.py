@@ -201,7 +201,10 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):
 
 
 def identify(event):
-    """Puts the caller into the event, as API Gateway does it for a signature or a token."""
+    """Puts the caller into the event, as a REST API does it for a signature or a token. An HTTP API (http_api.py)
+    has done so."""
+    if "version" in event:
+        return
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     context = event.get("requestContext")

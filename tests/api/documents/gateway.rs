@@ -16,6 +16,7 @@ use crate::support::{
 
 const OPENAPI: &str = include_str!("../../../openapi.yaml");
 const OPENAPI_COGNITO: &str = include_str!("../../../openapi.cognito.yaml");
+const OPENAPI_HTTP: &str = include_str!("../../../openapi.http.yaml");
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_saphyr::from_str(OPENAPI).unwrap());
 
@@ -400,4 +401,57 @@ fn the_document_for_cognito_is_the_same_with_scopes() {
         format!("openapi:{document}") == expected,
         "make openapi.cognito.yaml from openapi.yaml again, as its first lines say:\n{introduction}"
     );
+}
+
+/// An HTTP API has a route for each operation, and none for the paths that are a 404 of the gateway.
+#[test]
+fn the_document_for_an_http_api_has_the_routes_of_this_one() {
+    let document: Value = serde_saphyr::from_str(OPENAPI_HTTP).unwrap();
+    let mut expected = BTreeMap::new();
+    for ((path, method), operation) in operations() {
+        let is_page = !is_for_users(path);
+        if is_page && operation[INTEGRATION]["Fn::If"][0] != "PublishesDocs" {
+            continue;
+        }
+        let security = match operation["security"].get(0).and_then(Value::as_object) {
+            None => json!([]),
+            Some(asked) => {
+                let scope = match asked.keys().next().map(String::as_str) {
+                    Some("read" | "signedRead") => "users/read",
+                    Some("write") => "users/write",
+                    other => panic!("{method} {path}: {other:?}"),
+                };
+                json!({ "Fn::If": ["UsesJwt", [{ "jwt": [scope] }], [{ "iam": [] }]] })
+            }
+        };
+        expected.insert((path, method), security);
+    }
+    assert!(expected.len() > 30, "{expected:?}");
+    let mut routes = BTreeMap::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let item = match is_for_users(path) {
+            true => item,
+            false => {
+                assert_eq!(item["Fn::If"][0], "PublishesDocs", "{path}");
+                assert_eq!(item["Fn::If"][2], json!({ "Ref": "AWS::NoValue" }));
+                &item["Fn::If"][1]
+            }
+        };
+        for (method, route) in item.as_object().unwrap() {
+            let function = "#/components/x-amazon-apigateway-integrations/function";
+            assert_eq!(
+                route[INTEGRATION],
+                json!({ "$ref": function }),
+                "{method} {path}"
+            );
+            routes.insert((path.as_str(), method.as_str()), route["security"].clone());
+        }
+    }
+    assert_eq!(
+        routes, expected,
+        "make openapi.http.yaml from openapi.yaml again, as its first lines say"
+    );
+    assert_eq!(document["info"]["version"], DOCUMENT["info"]["version"]);
+    // The function answers preflights itself.
+    assert!(document["x-amazon-apigateway-cors"].is_null());
 }

@@ -217,9 +217,13 @@ async fn nothing_is_left(service: &Service) {
 
 #[tokio::test]
 async fn a_good_version_is_fit_for_traffic_and_the_canary_leaves_nothing_but_history() {
-    for auth_mode in ["IAM", "COGNITO", "NONE"] {
+    for auth_mode in ["IAM", "COGNITO", "JWT", "NONE"] {
         let service = Service::start().await;
-        let mode = [("AUTH_MODE", auth_mode), ("BASE_PATH", "accounts")];
+        let mode = [
+            ("AUTH_MODE", auth_mode),
+            ("BASE_PATH", "accounts"),
+            ("ISSUER_KIND", "okta"),
+        ];
         let deployment = Deployment::start(&service, &mode, &[]).await;
         assert_eq!(
             deployment.check().await,

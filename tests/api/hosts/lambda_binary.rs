@@ -91,7 +91,7 @@ async fn the_lambda_binary_says_at_start_what_is_wrong_with_its_configuration() 
         (
             "AUTH_MODE",
             "iam",
-            "AUTH_MODE: must be IAM, COGNITO or NONE, not \"iam\". ",
+            "AUTH_MODE: must be IAM, COGNITO, JWT or NONE, not \"iam\". ",
         ),
         ("AWS_REGION", "", "AWS_REGION: not set. "),
         (

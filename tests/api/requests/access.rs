@@ -239,6 +239,7 @@ async fn without_credentials_it_is_401_before_the_store_is_asked() {
     for (auth_mode, challenge) in [
         ("IAM", "AWS4-HMAC-SHA256"),
         ("COGNITO", "Bearer"),
+        ("JWT", "Bearer"),
         ("NONE", "AWS4-HMAC-SHA256"),
     ] {
         let service = in_mode(auth_mode).await;
