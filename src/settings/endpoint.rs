@@ -1,10 +1,10 @@
-//! The endpoint of DynamoDB.
+//! The endpoints of AWS that the environment names.
 
 use http::Uri;
 
 use crate::http::host::is_loopback;
 
-/// The endpoint of DynamoDB that the environment names.
+/// The endpoint of DynamoDB, or of CloudFormation, that the environment names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The variable that names it, for messages.
@@ -20,19 +20,30 @@ impl Endpoint {
     /// `AWS_ENDPOINT_URL_DYNAMODB` comes before `AWS_ENDPOINT_URL`. Both are ignored if
     /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`. An empty variable counts as not set.
     pub fn configured(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Self::of_service("AWS_ENDPOINT_URL_DYNAMODB", variable)
+    }
+
+    /// The same for CloudFormation, with `AWS_ENDPOINT_URL_CLOUDFORMATION` (feature `local`).
+    #[cfg(feature = "local")]
+    pub fn of_cloudformation(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Self::of_service("AWS_ENDPOINT_URL_CLOUDFORMATION", variable)
+    }
+
+    fn of_service(
+        specific: &'static str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Option<Self> {
         let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
         if ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
             return None;
         }
-        ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"]
-            .into_iter()
-            .find_map(|name| {
-                let url = variable(name).filter(|url| !url.is_empty())?;
-                Some(Self {
-                    variable: name,
-                    url,
-                })
+        [specific, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| {
+            let url = variable(name).filter(|url| !url.is_empty())?;
+            Some(Self {
+                variable: name,
+                url,
             })
+        })
     }
 
     /// The host of the URL. Empty if the URL has none.
