@@ -729,6 +729,33 @@ class Integration(unittest.TestCase):
         self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com")
 
 
+class Doctor(unittest.TestCase):
+    """What `user-service doctor` reads of a stack, and what it needs to be allowed."""
+
+    def test_the_stack_names_its_version_and_its_tables(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+        outputs = {name: it["Value"] for name, it in Stack().outputs.items()}
+        self.assertEqual(outputs["Version"], version)
+        self.assertEqual(outputs["IdempotencyTableName"], "{UserIdempotencyKeysTable}")
+        named = {name for name in outputs if name.endswith("TableName")}
+        self.assertEqual(len(named), 5)
+        self.assertNotIn("EmailsTableName", Stack(UniqueEmails="off").outputs)
+
+    def test_the_documented_policy_names_the_tables_of_the_stage(self):
+        section = DEPLOYING.split("\n## doctor\n")[1].split("\n## ")[0]
+        (policy,) = re.findall("```json\n(.*?)```", section, re.DOTALL)
+        stack, tables = json.loads(policy)["Statement"]
+        config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+        stage = config["dev"]["deploy"]["parameters"]
+        name = stage["stack_name"]
+        self.assertTrue(stack["Resource"].endswith(f":stack/{name}/*"))
+        chosen = dict(it.split("=", 1) for it in stage["parameter_overrides"])
+        expected = {value for key, value in chosen.items() if key.endswith("TableName")}
+        expected.add(f"{name}-UserIdempotencyKeysTable-*")
+        self.assertEqual({arn.split("/")[1] for arn in tables["Resource"]}, expected)
+        self.assertTrue(all(re.fullmatch("dynamodb:(BatchGet|Describe|Get|Query|Scan).*", it) for it in tables["Action"]))
+
+
 class Permissions(unittest.TestCase):
     def test_the_function_may_do_what_it_does_and_nothing_else(self):
         table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
