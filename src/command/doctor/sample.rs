@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::sleep;
 
 use super::super::{Error, patiently};
@@ -18,6 +19,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often a user is read that changes meanwhile. A user that changes so often is in use, and
 /// each of its writes makes it right.
 const MAX_LOOKS: usize = 5;
+/// The number of histories that are read at once.
+const QUERIES_AT_ONCE: usize = 16;
 /// After how many seconds an expired item should be deleted. DynamoDB says that it takes a few days.
 const SECONDS_TO_DELETE: u64 = 7 * 24 * 60 * 60;
 
@@ -124,9 +127,13 @@ async fn look_at_users(
                 .extend(unclaimed.filter_map(with_address));
         }
         if readable.history {
-            for user in &page.items {
+            let faults = stream::iter(&page.items)
+                .map(|user| patiently(move || store.history_fault(user)))
+                .buffered(QUERIES_AT_ONCE)
+                .try_collect::<Vec<_>>();
+            for (user, fault) in page.items.iter().zip(faults.await?) {
                 sample.histories += 1;
-                if patiently(|| store.history_fault(user)).await?.is_some() {
+                if fault.is_some() {
                     suspects.histories.insert(user.user_id().to_owned());
                 }
             }

@@ -494,7 +494,7 @@ async fn each_operation_that_the_credentials_do_not_allow_is_found_and_named() {
         (&["DescribeTable"], &tables(&service)),
         (&["DescribeTimeToLive"], &tables(&service)),
     ] {
-        service.store().deny(operations);
+        service.store().refuse("AccessDeniedException", operations);
         let report = report(doctor(&service, &[])).await;
         let faults = report["faults"].as_array().unwrap();
         let denied: Vec<_> = faults.iter().map(|fault| fault["table"].as_str()).collect();
@@ -516,6 +516,22 @@ async fn a_clock_that_differs_from_that_of_dynamodb_is_found() {
     finds_only(&service, "clock_skew", "").await;
     service.store().set_date("Fri, 01 Jan 2100 00:00:00 GMT");
     finds_only(&service, "clock_skew", "").await;
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_the_fault_where_dynamodb_refuses_signatures() {
+    let service = lived_in().await;
+    let refused = &["DescribeTimeToLive"];
+    service.store().refuse("InvalidSignatureException", refused);
+    let unchecked = output(doctor(&service, &[])).await;
+    assert_eq!(unchecked.status.code(), Some(2));
+    let text = String::from_utf8(unchecked.stderr).unwrap();
+    assert!(text.contains("400 InvalidSignatureException"), "{text}");
+    service.store().set_date("Wed, 01 Jan 2020 00:00:00 GMT");
+    let report = report(doctor(&service, &[])).await;
+    assert_eq!(report["faults"].as_array().unwrap().len(), 1);
+    assert_eq!(report["faults"][0]["code"], "clock_skew");
+    assert_eq!(report["skipped"][0]["check"], "the tables");
 }
 
 #[tokio::test]

@@ -46,8 +46,8 @@ struct Shared {
     is_throttling: AtomicBool,
     /// The operations that it does not let through.
     lacks: Mutex<&'static [&'static str]>,
-    /// The operations that it refuses, as for credentials that do not allow them.
-    denies: Mutex<&'static [&'static str]>,
+    /// The operations that it refuses, after the code.
+    refuses: Mutex<(&'static str, &'static [&'static str])>,
     /// The `Date` of the answers. `None` leaves it as it is.
     date: Mutex<Option<&'static str>>,
     /// Counts down to the call that is in conflict; 0 is none.
@@ -101,7 +101,7 @@ impl StoreProxy {
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
                 lacks: Mutex::default(),
-                denies: Mutex::default(),
+                refuses: Mutex::default(),
                 date: Mutex::default(),
                 calls_to_conflict: AtomicU32::default(),
                 cancels: Mutex::default(),
@@ -191,10 +191,10 @@ impl StoreProxy {
         *self.shared.lacks.lock().unwrap() = operations;
     }
 
-    /// Refuses these operations from now on, as DynamoDB does if the credentials do not allow them.
-    /// No emulator does so.
-    pub fn deny(&self, operations: &'static [&'static str]) {
-        *self.shared.denies.lock().unwrap() = operations;
+    /// Refuses these operations from now on with this code, as DynamoDB does if the credentials do
+    /// not allow them, or are wrong. No emulator does so.
+    pub fn refuse(&self, code: &'static str, operations: &'static [&'static str]) {
+        *self.shared.refuses.lock().unwrap() = (code, operations);
     }
 
     /// Answers with this `Date` from now on, as if DynamoDB's clock was wrong. It has 29 characters
@@ -423,13 +423,9 @@ impl Shared {
         {
             return Some(refusal("UnknownOperationException", json!({})));
         }
-        let denies = self.denies.lock().unwrap();
-        if denies.contains(&call.operation.as_str()) {
-            let message = format!("User is not authorized to perform: {}", call.operation);
-            return Some(refusal(
-                "AccessDeniedException",
-                json!({ "message": message }),
-            ));
+        let (code, operations) = *self.refuses.lock().unwrap();
+        if operations.contains(&call.operation.as_str()) {
+            return Some(refusal(code, json!({ "message": "refused" })));
         }
         if actions.is_some()
             && let Some(codes) = self.cancels.lock().unwrap().take()
