@@ -3,7 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::{
+    Credentials, ProvideCredentials, SharedCredentialsProvider,
+    endpoint::{DefaultResolver, Params, ResolveEndpoint},
+};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
@@ -13,10 +17,7 @@ use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE, header:
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::{
-    settings::Endpoint,
-    store::{HyperClient, TrustedRoots, hyper_client},
-};
+use crate::store::{HyperClient, TrustedRoots, hyper_client};
 
 /// The time limit of a call. A function behind API Gateway answers within 29 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -48,33 +49,28 @@ pub(crate) enum CallError {
 }
 
 impl AwsClient {
-    /// A client for `service`, by the name that signatures and endpoints have for it. `endpoint`
-    /// replaces the endpoint of the region.
-    pub(crate) fn new(
-        service: &'static str,
-        region: &str,
-        credentials: SharedCredentialsProvider,
-        endpoint: Option<Endpoint>,
-    ) -> Self {
-        // https://docs.aws.amazon.com/general/latest/gr/rande.html
-        let suffix = match region.starts_with("cn-") {
-            true => "amazonaws.com.cn",
-            false => "amazonaws.com",
+    /// A client for `service`, by the name that signatures and endpoints have for it. Uses the region,
+    /// the credentials and the endpoint of `config`. Without an endpoint, it is that of the region.
+    ///
+    /// # Errors
+    /// [`CallError::Unsigned`] if there is no region or no source of credentials.
+    pub(crate) async fn new(service: &'static str, config: &SdkConfig) -> Result<Self, CallError> {
+        let lacks = |what: &str| CallError::Unsigned(format!("there {what}"));
+        let region = config.region().ok_or_else(|| lacks("is no AWS region"))?;
+        let credentials = config.credentials_provider();
+        let credentials = credentials.ok_or_else(|| lacks("are no AWS credentials"))?;
+        let endpoint = endpoint(service, config).await?;
+        let roots = match config.endpoint_url() {
+            Some(_) => TrustedRoots::System,
+            None => TrustedRoots::for_region(region.as_ref()),
         };
-        let (endpoint, roots) = match endpoint {
-            Some(Endpoint { url, .. }) => (url, TrustedRoots::System),
-            None => (
-                format!("https://{service}.{region}.{suffix}"),
-                TrustedRoots::for_region(region),
-            ),
-        };
-        Self {
+        Ok(Self {
             http: hyper_client(roots),
             credentials,
-            region: region.to_owned(),
+            region: region.to_string(),
             service,
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-        }
+            endpoint,
+        })
     }
 
     /// Sends a signed `POST` to `path`, which is percent-encoded. `fields` are further header fields.
@@ -156,5 +152,65 @@ impl AwsClient {
             .await;
         let body = body.map_err(|error| error.to_string())?;
         Ok(Response::from_parts(parts, body.to_vec()))
+    }
+}
+
+/// The URL of `service`, without a slash at its end: the endpoint of `config`, or else that of its
+/// region.
+async fn endpoint(service: &str, config: &SdkConfig) -> Result<String, CallError> {
+    let url = match config.endpoint_url() {
+        Some(url) => url.to_owned(),
+        None => {
+            // The SDK knows the domains of all regions. They are the same for all services.
+            let region = config.region().map(ToString::to_string);
+            let parameters = Params::builder().set_region(region).build();
+            let parameters = parameters.map_err(|error| CallError::Unsigned(error.to_string()))?;
+            let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await;
+            let endpoint = endpoint.map_err(|error| CallError::Unsigned(error.to_string()))?;
+            endpoint.url().replacen("dynamodb", service, 1)
+        }
+    };
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, Region};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_endpoint_is_the_configured_one_or_that_of_the_region() {
+        for (region, configured, expected) in [
+            (
+                "us-east-1",
+                None,
+                "https://cloudformation.us-east-1.amazonaws.com",
+            ),
+            (
+                "cn-north-1",
+                None,
+                "https://cloudformation.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                "us-iso-east-1",
+                None,
+                "https://cloudformation.us-iso-east-1.c2s.ic.gov",
+            ),
+            (
+                "us-east-1",
+                Some("http://127.0.0.1:4566"),
+                "http://127.0.0.1:4566",
+            ),
+        ] {
+            let mut config = SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(region));
+            config.set_endpoint_url(configured.map(str::to_owned));
+            assert_eq!(
+                endpoint("cloudformation", &config.build()).await.unwrap(),
+                expected
+            );
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The command line of `user-service` (feature `local`). Without a command, it serves.
 
 mod claim_emails;
+mod cloudformation;
+mod doctor;
 mod forget_erased;
 mod serve;
 mod store;
@@ -8,13 +10,17 @@ mod vacuum;
 
 use std::{
     io::{Write, stdout},
+    process::ExitCode,
     time::Duration,
 };
 
 use backon::{ConstantBuilder, Retryable};
 use clap::{Parser, Subcommand};
 
-use crate::{settings::LocalSettings, store as dynamodb};
+use crate::{
+    settings::{Endpoint, LocalSettings},
+    store as dynamodb,
+};
 
 /// Runs the user service on this machine, with an embedded DynamoDB.
 ///
@@ -38,6 +44,7 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     ClaimEmails(claim_emails::ClaimOptions),
+    Doctor(doctor::DoctorOptions),
     ForgetErased(forget_erased::ForgetOptions),
     Vacuum(vacuum::VacuumOptions),
 }
@@ -45,22 +52,43 @@ enum Command {
 /// A sentence for the person at the terminal, or a line for each of several faults.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the command that `options` name. `variable` looks up a variable of the environment.
+impl Options {
+    /// The exit code if [`run`] fails.
+    pub fn code_of_failure(&self) -> ExitCode {
+        match self.command {
+            // Its code 1 means that it found faults.
+            Some(Command::Doctor(_)) => ExitCode::from(doctor::NOT_CHECKED),
+            Some(Command::ClaimEmails(_) | Command::ForgetErased(_) | Command::Vacuum(_))
+            | None => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Runs the command that `options` name. `variable` looks up a variable of the environment. Returns
+/// the exit code.
 ///
 /// # Errors
 /// Why the command was not done.
-pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+pub async fn run(
+    options: Options,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<ExitCode, Error> {
     let Options {
         serve,
         tables,
         command,
     } = options;
-    let settings = LocalSettings::read(variable, tables.named())?;
-    match command {
+    let settings = LocalSettings::read(&variable, tables.named())?;
+    let done = match command {
         None => serve::run(serve, &tables, settings).await,
         Some(Command::ClaimEmails(mut options)) => {
             options.data = options.data.or(serve.data);
             claim_emails::run(options, &tables, settings.endpoint).await
+        }
+        Some(Command::Doctor(mut options)) => {
+            options.data = options.data.or(serve.data);
+            let of_cloudformation = Endpoint::of("AWS_ENDPOINT_URL_CLOUDFORMATION", variable);
+            return doctor::run(options, &tables, settings.endpoint, of_cloudformation).await;
         }
         Some(Command::ForgetErased(mut options)) => {
             options.data = options.data.or(serve.data);
@@ -70,7 +98,8 @@ pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) ->
             options.data = options.data.or(serve.data);
             vacuum::run(options)
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes a line to the standard output. A failure to write is ignored, because nobody may be
@@ -79,9 +108,18 @@ fn say(text: &str) {
     let _ = writeln!(stdout(), "{text}");
 }
 
+/// Makes `call` of a command that writes. See [`patiently`].
+async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
+where
+    Call: Future<Output = Result<T, dynamodb::Error>>,
+{
+    let done = patiently(call).await;
+    done.map_err(|error| format!("{error}; what is done stays done: run this again"))
+}
+
 /// Makes `call`, and repeats it after a second if its failure may be temporary. Makes it at most
 /// ten times.
-async fn repeated<T, Call>(call: impl FnMut() -> Call) -> Result<T, String>
+async fn patiently<T, Call>(call: impl FnMut() -> Call) -> Result<T, dynamodb::Error>
 where
     Call: Future<Output = Result<T, dynamodb::Error>>,
 {
@@ -91,5 +129,4 @@ where
     call.retry(repeats)
         .when(|error| matches!(error, dynamodb::Error::Unavailable(_)))
         .await
-        .map_err(|error| format!("{error}; what is done stays done: run this again"))
 }

@@ -17,6 +17,8 @@ mod claim_emails;
 mod claims;
 mod commit;
 mod deleted;
+#[cfg(feature = "local")]
+mod doctor;
 mod error;
 mod expression;
 #[cfg(feature = "local")]
@@ -63,6 +65,7 @@ pub use self::{
 #[cfg(feature = "local")]
 pub use self::{
     claim_emails::{Claim, Claimed},
+    doctor::{DeletedEntry, Examined, HistoryFault, Moment, TableFault, TableRole},
     forget_erased::RecordKey,
 };
 use crate::user::{Timestamp, User, UserId};

@@ -845,6 +845,33 @@ class Canary(unittest.TestCase):
         )
 
 
+class Doctor(unittest.TestCase):
+    """What `user-service doctor` reads of a stack, and what it needs to be allowed."""
+
+    def test_the_stack_names_its_version_and_its_tables(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+        outputs = {name: it["Value"] for name, it in Stack().outputs.items()}
+        self.assertEqual(outputs["Version"], version)
+        self.assertEqual(outputs["IdempotencyTableName"], "{UserIdempotencyKeysTable}")
+        named = {name for name in outputs if name.endswith("TableName")}
+        self.assertEqual(len(named), 5)
+        self.assertNotIn("EmailsTableName", Stack(UniqueEmails="off").outputs)
+
+    def test_the_documented_policy_names_the_tables_of_the_stage(self):
+        section = DEPLOYING.split("\n## doctor\n")[1].split("\n## ")[0]
+        (policy,) = re.findall("```json\n(.*?)```", section, re.DOTALL)
+        stack, tables = json.loads(policy)["Statement"]
+        config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+        stage = config["dev"]["deploy"]["parameters"]
+        name = stage["stack_name"]
+        self.assertTrue(stack["Resource"].endswith(f":stack/{name}/*"))
+        chosen = dict(it.split("=", 1) for it in stage["parameter_overrides"])
+        expected = {value for key, value in chosen.items() if key.endswith("TableName")}
+        expected.add(f"{name}-UserIdempotencyKeysTable-*")
+        self.assertEqual({arn.split("/")[1] for arn in tables["Resource"]}, expected)
+        self.assertTrue(all(re.fullmatch("dynamodb:(BatchGet|Describe|Get|Query|Scan).*", it) for it in tables["Action"]))
+
+
 class Permissions(unittest.TestCase):
     def test_the_function_may_do_what_it_does_and_nothing_else(self):
         table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
@@ -910,8 +937,8 @@ class Permissions(unittest.TestCase):
             for table, name in names.items():
                 if built and f"tables.{name}" in function:
                     made[table].add(f"{built[1]}Item")
-        # `claim-emails`, `forget-erased` and the check of the tables are run by an operator.
-        of_operator = {"claim_emails.rs", "forget_erased.rs", "tables.rs"}
+        # The commands and the check of the tables are run by an operator.
+        of_operator = {"claim_emails.rs", "doctor.rs", "forget_erased.rs", "tables.rs"}
         files = [ROOT / "src/store.rs", *(ROOT / "src/store").glob("*.rs")]
         code = "".join(file.read_text() for file in files if file.name not in of_operator)
         calls = ["BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan"]
@@ -1605,7 +1632,8 @@ class Events(unittest.TestCase):
         event = event_of(template, RECORD)
         # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
         self.assertLessEqual({"specversion", "id", "source", "type"}, event.keys())
-        [example] = re.findall(r"^```json\n(.*?)^```$", DEPLOYING, re.MULTILINE | re.DOTALL)
+        section = DEPLOYING.split("\n## Events\n")[1].split("\n## ")[0]
+        [example] = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
         documented = json.loads(example)
         self.assertEqual(documented["source"], "/user-service/user-service-prod")
         self.assertEqual(event, documented | {"source": "/user-service/users"})

@@ -13,13 +13,14 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let filter = settings::log_filter(settings::environment);
     log::init(log::Format::of_standard_error(), filter.as_deref());
+    let code_of_failure = options.code_of_failure();
     match command::run(options, settings::environment).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             for line in error.to_string().lines() {
                 eprintln!("error: {line}");
             }
-            ExitCode::FAILURE
+            code_of_failure
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct TableOptions {
     #[arg(long, value_name = "NAME", default_value = EMAILS.example, value_parser = table_name, global = true)]
     emails_table: String,
     /// The table of idempotency keys
-    #[arg(long, value_name = "NAME", default_value = KEYS.example, value_parser = table_name)]
+    #[arg(long, value_name = "NAME", default_value = KEYS.example, value_parser = table_name, global = true)]
     idempotency_table: String,
     /// The table of deleted users
     #[arg(long, value_name = "NAME", default_value = DELETED_USERS.example, value_parser = table_name, global = true)]
@@ -37,10 +37,10 @@ pub(super) struct TableOptions {
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_DAYS)))]
     deleted_users_days: u16,
     /// Whether there is a history of each user
-    #[arg(long, value_name = "ON|OFF", default_value = "on")]
+    #[arg(long, value_name = "ON|OFF", default_value = "on", global = true)]
     history: Switch,
     /// How many days a record of the history is kept
-    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DAYS)))]
+    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DAYS)), global = true)]
     history_days: u16,
     /// Whether email addresses are unique; with off, users can share an address
     #[arg(long, value_name = "ON|OFF", default_value = "on", global = true)]
@@ -97,7 +97,7 @@ impl TableOptions {
         }
     }
 
-    fn store(&self, config: &SdkConfig) -> UserStore {
+    pub(super) fn store(&self, config: &SdkConfig) -> UserStore {
         let tables = Tables {
             users: self.table.clone(),
             emails: self.emails_table().map(str::to_owned),
@@ -268,30 +268,37 @@ pub(super) async fn open_existing(
     place: Option<Place>,
 ) -> Result<UserStore, Error> {
     let config = match place {
-        None => {
-            let config = aws_config::defaults(BehaviorVersion::latest())
-                .http_client(store::http_client(store::TrustedRoots::System))
-                .load()
-                .await;
-            check_access(&config).await?;
-            config
-        }
         Some(Place::File(file)) => {
             check_file(&file)?;
             let embedded = EmbeddedDynamoDb::in_file(&file).await?;
             dynamodb::sdk_config(embedded.endpoint_url()).await
         }
-        Some(Place::Endpoint(Endpoint { url, .. })) => {
-            let config = dynamodb::sdk_config(&url).await;
-            if !is_on_this_machine(&url) {
-                check_access(&config).await?;
-            }
-            config
-        }
+        Some(Place::Endpoint(endpoint)) => sdk_config(Some(&endpoint)).await?,
+        None => sdk_config(None).await?,
     };
     let store = tables.store(&config);
     store.check_users_and_claims().await?;
     Ok(store)
+}
+
+/// The configuration for the DynamoDB at `endpoint`. If it is `None`, it is the AWS configuration.
+///
+/// # Errors
+/// There is no region, or there are no credentials.
+pub(super) async fn sdk_config(endpoint: Option<&Endpoint>) -> Result<SdkConfig, Error> {
+    let config = match endpoint {
+        Some(Endpoint { url, .. }) => dynamodb::sdk_config(url).await,
+        None => {
+            aws_config::defaults(BehaviorVersion::latest())
+                .http_client(store::http_client(store::TrustedRoots::System))
+                .load()
+                .await
+        }
+    };
+    if !endpoint.is_some_and(|endpoint| is_on_this_machine(&endpoint.url)) {
+        check_access(&config).await?;
+    }
+    Ok(config)
 }
 
 /// Checks that the file exists and is not empty.

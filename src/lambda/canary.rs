@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use http::{Method, StatusCode};
 use lambda_http::{LambdaEvent, lambda_runtime, lambda_runtime::Diagnostic, service_fn};
@@ -16,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     aws::{AwsClient, CallError},
-    settings::CanarySettings,
+    settings::{CanarySettings, Endpoint},
 };
 
 /// The name of the canary, as the actor in the history and in `createdBy`.
@@ -30,9 +32,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Answers the events of CodeDeploy until Lambda ends the process.
 ///
 /// # Errors
-/// The errors of the Lambda runtime.
+/// The errors of the Lambda runtime, or why no call can be signed.
 pub async fn run(settings: CanarySettings) -> Result<(), lambda_http::Error> {
-    let canary = Canary::new(settings);
+    let canary = Canary::new(settings).await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Hook>| {
         canary.answer(&event.payload).await
     }))
@@ -129,9 +131,7 @@ struct Canary {
 }
 
 impl Canary {
-    fn new(settings: CanarySettings) -> Self {
-        let credentials = EnvironmentVariableCredentialsProvider::new();
-        let credentials = SharedCredentialsProvider::new(credentials);
+    async fn new(settings: CanarySettings) -> Result<Self, CallError> {
         let CanarySettings {
             target,
             serving,
@@ -140,15 +140,24 @@ impl Canary {
             lambda,
             codedeploy,
         } = settings;
-        let client =
-            |service, endpoint| AwsClient::new(service, &region, credentials.clone(), endpoint);
-        Self {
+        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region))
+            .credentials_provider(SharedCredentialsProvider::new(credentials));
+        let config = config.build();
+        let at = |endpoint: Option<Endpoint>| {
+            let mut config = config.to_builder();
+            config.set_endpoint_url(endpoint.map(|endpoint| endpoint.url));
+            config.build()
+        };
+        Ok(Self {
             target,
             serving,
             runs,
-            lambda: client("lambda", lambda),
-            codedeploy: client("codedeploy", codedeploy),
-        }
+            lambda: AwsClient::new("lambda", &at(lambda)).await?,
+            codedeploy: AwsClient::new("codedeploy", &at(codedeploy)).await?,
+        })
     }
 
     /// Checks the version, and reports the outcome to CodeDeploy.

@@ -46,6 +46,15 @@ pub struct EmbeddedDynamoDb {
     database: Database,
 }
 
+/// What happens to expired items.
+#[derive(Clone, Copy, Debug)]
+enum Expired {
+    /// They are deleted every minute.
+    Deleted,
+    /// They stay.
+    Kept,
+}
+
 /// Why an embedded DynamoDB did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -77,7 +86,8 @@ impl EmbeddedDynamoDb {
     /// # Errors
     /// [`StartError::Engine`] and [`StartError::Listen`].
     pub async fn in_memory() -> Result<Self, StartError> {
-        Self::serve(Database::memory().map_err(StartError::Engine)?).await
+        let database = Database::memory().map_err(StartError::Engine)?;
+        Self::serve(database, Expired::Deleted).await
     }
 
     /// Starts an embedded DynamoDB that keeps its tables in `file`. Creates the file if it does not
@@ -87,11 +97,24 @@ impl EmbeddedDynamoDb {
     /// # Errors
     /// [`StartError::File`] and [`StartError::Listen`].
     pub async fn in_file(file: &Path) -> Result<Self, StartError> {
-        let failed = |error| StartError::File(file.to_owned(), error);
-        Self::serve(file::open(file).map_err(failed)?).await
+        Self::of_file(file, Expired::Deleted).await
     }
 
-    async fn serve(database: Database) -> Result<Self, StartError> {
+    /// The same as [`EmbeddedDynamoDb::in_file`], for a command that changes nothing: expired items
+    /// stay.
+    ///
+    /// # Errors
+    /// [`StartError::File`] and [`StartError::Listen`].
+    pub async fn in_file_with_expired(file: &Path) -> Result<Self, StartError> {
+        Self::of_file(file, Expired::Kept).await
+    }
+
+    async fn of_file(file: &Path, expired: Expired) -> Result<Self, StartError> {
+        let failed = |error| StartError::File(file.to_owned(), error);
+        Self::serve(file::open(file).map_err(failed)?, expired).await
+    }
+
+    async fn serve(database: Database, expired: Expired) -> Result<Self, StartError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let timeouts = Timeouts {
@@ -102,7 +125,10 @@ impl EmbeddedDynamoDb {
         let answer = move |request, _| server::answer(served.clone(), timeouts, request);
         let never = future::pending();
         tokio::spawn(http::serve(listener, timeouts.head, answer, never));
-        tokio::spawn(sweep_regularly(database.clone()));
+        match expired {
+            Expired::Deleted => drop(tokio::spawn(sweep_regularly(database.clone()))),
+            Expired::Kept => {}
+        }
         Ok(Self {
             endpoint_url: format!("http://{address}"),
             database,

@@ -1,4 +1,4 @@
-//! The endpoint of an AWS service.
+//! The endpoints of AWS that the environment names.
 
 use http::Uri;
 
@@ -24,7 +24,7 @@ impl Endpoint {
     /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>): `own` comes
     /// before `AWS_ENDPOINT_URL`. Both are ignored if `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is
     /// `true`. An empty variable counts as not set.
-    pub(super) fn of(own: &'static str, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub fn of(own: &'static str, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
         if ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
             return None;

@@ -42,6 +42,16 @@ impl Claim {
         })
     }
 
+    /// The address. `None` if no user can have it.
+    pub fn email(&self) -> Option<EmailKey> {
+        EmailKey::stored(&self.email)
+    }
+
+    /// The `userId` of the holder.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
     /// Whether the claim belongs to `user`, and `user` has the address of the claim.
     fn is_of(&self, user: &User) -> bool {
         user.user_id() == self.user_id
@@ -196,7 +206,7 @@ impl UserStore {
     /// # Errors
     /// The call to DynamoDB failed.
     pub async fn release_left_over(&self, claim: &Claim) -> Result<bool, Error> {
-        let Some(email) = EmailKey::stored(&claim.email) else {
+        let Some(email) = claim.email() else {
             return Ok(false);
         };
         let user_id = UserId::stored(&claim.user_id);

@@ -15,10 +15,10 @@ use super::{Author, Tables, UserStore, WriteError, call::chain, string, user};
 use crate::user::Actor;
 
 /// A table: its name, the parts of its key, and whether its items expire.
-struct Table<'a> {
-    name: &'a str,
-    key: &'static [&'static str],
-    expires: bool,
+pub(super) struct Table<'a> {
+    pub(super) name: &'a str,
+    pub(super) key: &'static [&'static str],
+    pub(super) expires: bool,
 }
 
 impl UserStore {
@@ -57,7 +57,7 @@ impl UserStore {
     }
 
     /// The tables of users and claims, and then all others.
-    fn tables(&self) -> impl Iterator<Item = Table<'_>> {
+    pub(super) fn tables(&self) -> impl Iterator<Item = Table<'_>> {
         let Tables {
             users,
             emails,
@@ -281,7 +281,7 @@ where
 }
 
 /// The error code of DynamoDB for an operation that it does not support.
-const UNKNOWN_OPERATION: &str = "UnknownOperationException";
+pub(super) const UNKNOWN_OPERATION: &str = "UnknownOperationException";
 
 /// `what`, followed by the cause: the message of DynamoDB, or the chain of errors.
 fn reason<E>(what: &str, error: &SdkError<E>) -> String

@@ -71,6 +71,8 @@ mod commands {
     mod claim_emails;
     mod claim_emails_options;
     mod data_file;
+    mod doctor;
+    mod doctor_options;
     mod dynamodb_elsewhere;
     mod events;
     mod forget_erased;

@@ -720,6 +720,8 @@ class Creation(Deployed):
             self.check_status(deployment.request("POST", "/users", body=user, caller="signed"), 201)
         for name in ["UserEmailsTable", "GatewayAccount"]:
             self.assertNotIn(name, deployment.resources)
+        report = Doctor.doctor(self, "ignore")
+        self.assertEqual((report["faults"], report["checked"]["tables"]), ([], 4))
 
     def test_pages_of_an_allowed_origin_may_call(self):
         origin = "https://app.example.com"
@@ -1015,6 +1017,110 @@ class Http(Deployed):
         self.assertEqual(read.fields["access-control-allow-origin"], origin)
 
 
+class Doctor(Deployed):
+    """`user-service doctor --stack`, on a stack that is right, and on stacks that are wrong in one way each."""
+
+    def doctor(self, stack, code=None):
+        """The report, whose exit code agrees with it, or `code` without a report."""
+        environment = {
+            "AWS_ACCESS_KEY_ID": rules.ACCOUNT,
+            "AWS_ENDPOINT_URL": ENVIRONMENT.aws.endpoint,
+            "AWS_REGION": rules.REGION,
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        command = [ENVIRONMENT.user_service, "doctor", "--stack", stack, "--json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        if code is not None:
+            self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+            return done.stderr
+        self.assertIn(done.returncode, [0, 1], done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 1 if report["faults"] else 0, report)
+        return report
+
+    def check_faults(self, stack, *faults):
+        report = self.doctor(stack)
+        found = [(it["code"], it.get("table")) for it in report["faults"]]
+        self.assertCountEqual(found, faults, report)
+        return report
+
+    def test_doctor_finds_nothing_on_a_right_stack_and_names_what_is_wrong(self):
+        deployment = self.deploy("doctor")
+        self.check_life(deployment, "signed")
+        for user_id in ["ada", "bob", "eve"]:
+            user = {"userId": user_id, "name": "Canary", "email": f"{user_id}@example.net"}
+            self.check_status(deployment.request("POST", "/users", body=user, caller="signed"), 201)
+        self.check_status(deployment.request("DELETE", "/users/bob", caller="signed"), 204)
+        report = self.check_faults("doctor")
+        self.assertEqual(report["skipped"], [])
+        checked = {"tables": 5, "users": 2, "claims": 2, "deletedUsers": 1, "histories": 2}
+        self.assertEqual(report["checked"], checked)
+        dynamodb = deployment.aws.dynamodb
+        lasting = [deployment.resources[name] for name in rules.LASTING.values()]
+        for table in lasting:
+            with self.subTest(f"recovery and protection of {table}"):
+                self.set_recovery(table, False)
+                self.check_faults("doctor", ("recovery_off", table))
+                self.set_recovery(table, True)
+                dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+                self.check_faults("doctor", ("protection_off", table))
+                dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True)
+        _, _, *expiring = lasting
+        for table in [*expiring, deployment.outputs["IdempotencyTableName"]]:
+            with self.subTest(f"Time to Live of {table}"):
+                self.set_time_to_live(table, False)
+                self.check_faults("doctor", ("ttl_off", table))
+                self.set_time_to_live(table, True)
+        with self.subTest("a user without a claim"):
+            users, emails = lasting[:2]
+            item = {"userId": {"S": "old"}, "email": {"S": "old@example.net"}}
+            dynamodb.put_item(TableName=users, Item=item)
+            report = self.check_faults("doctor", ("claim_missing", users))
+            command = f"user-service --table {users} --emails-table {emails} claim-emails"
+            self.assertEqual(report["faults"][0]["remedy"], command)
+            dynamodb.delete_item(TableName=users, Key={"userId": item["userId"]})
+        with self.subTest("a lost table"):
+            lost = deployment.outputs["IdempotencyTableName"]
+            dynamodb.delete_table(TableName=lost)
+            self.check_faults("doctor", ("table_missing", lost))
+
+    def set_recovery(self, table, is_on):
+        recovery = {"PointInTimeRecoveryEnabled": is_on}
+        ENVIRONMENT.aws.dynamodb.update_continuous_backups(
+            TableName=table, PointInTimeRecoverySpecification=recovery
+        )
+
+    def set_time_to_live(self, table, is_on):
+        expiry = {"AttributeName": "expiresAt", "Enabled": is_on}
+        ENVIRONMENT.aws.dynamodb.update_time_to_live(
+            TableName=table, TimeToLiveSpecification=expiry
+        )
+
+    def test_doctor_compares_the_version_of_the_stack(self):
+        with mock.patch.dict(rules.TEMPLATE["Outputs"]["Version"], Value="0.0.1"):
+            self.deploy("old-version")
+        report = self.check_faults("old-version", ("version_differs", None))
+        self.assertIn("has version 0.0.1,", report["faults"][0]["message"])
+        outputs = {name: it for name, it in rules.TEMPLATE["Outputs"].items() if name != "Version"}
+        with mock.patch.dict(rules.TEMPLATE, Outputs=outputs):
+            self.deploy("no-version")
+        self.check_faults("no-version", ("version_differs", None))
+
+    def test_doctor_names_a_stack_that_failed_and_knows_no_other_stack(self):
+        names = named_tables("failed")
+        self.deploy("first", **names)
+        with self.assertRaises(AssertionError):
+            self.deploy("failed", **names)
+        self.addCleanup(ENVIRONMENT.aws.cloudformation.delete_stack, StackName="failed")
+        report = self.check_faults("failed", ("stack_status", None))
+        self.assertEqual(report["skipped"][0]["check"], "the table of idempotency records")
+        self.assertIn("does not exist", self.doctor("nowhere", code=2))
+        body = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+        ENVIRONMENT.aws.cloudformation.create_stack(StackName="another", TemplateBody=body)
+        self.addCleanup(ENVIRONMENT.aws.cloudformation.delete_stack, StackName="another")
+        self.assertIn("is it a stack of this service?", self.doctor("another", code=2))
+
+
 class Update(Deployed):
     def test_an_update_from_each_mode_to_each_other_leaves_what_the_new_one_has(self):
         # Each of the six changes once.
@@ -1107,7 +1213,11 @@ def main():
     arguments.add_argument("--bootstrap", type=Path, required=True, help="the Lambda binary")
     arguments.add_argument("--previous-release", type=Path, required=True, help="its source")
     arguments.add_argument("--previous-bootstrap", type=Path, required=True, help="its Lambda binary")
+
+
+    arguments.add_argument("--user-service", type=Path, required=True, help="the command")
     arguments, rest = arguments.parse_known_args()
+    ENVIRONMENT.user_service = arguments.user_service.resolve()
     aws = ENVIRONMENT.aws = Aws(arguments.endpoint)
     ENVIRONMENT.bootstrap = arguments.bootstrap
     aws.functions = getattr(aws, "lambda")  # a keyword

@@ -5,6 +5,7 @@ that its `bootstrap` is, under a Runtime API served here. What LocalStack leaves
 at is added, as the documentation of AWS has it:
 
 - An API's import takes gateway responses, authorization by signature, and `Mode: overwrite`.
+- A table gets the deletion protection and the point-in-time recovery of the template.
 - An update of a stack reaches the API, its stage, and the version and the alias of the function.
 - The function sees the caller of a signed request, and the claims of a token. Neither is verified.
 """
@@ -62,6 +63,7 @@ from localstack.services.cloudformation.engine.v2.change_set_model_executor impo
     ChangeSetModelExecutor,
 )
 from localstack.services.dynamodb.packages import DynamoDBLocalPackageInstaller
+from localstack.services.dynamodb.resource_providers.aws_dynamodb_table import DynamoDBTableProvider
 from localstack.services.dynamodb.server import DynamodbServer
 from localstack.services.lambda_.invocation import runtime_executor
 from localstack.services.lambda_.invocation.lambda_models import InvocationResult
@@ -82,6 +84,25 @@ DynamodbServer._create_shell_command = lambda self: [
     "-port",
     str(self.port),
 ]
+
+
+create_table = DynamoDBTableProvider.create
+
+
+def create_protected_table(self, request):
+    progress = create_table(self, request)
+    model, client = progress.resource_model, request.aws_client_factory.dynamodb
+    if progress.status == OperationStatus.SUCCESS:
+        if model.get("DeletionProtectionEnabled"):
+            client.update_table(TableName=model["TableName"], DeletionProtectionEnabled=True)
+        if recovery := model.get("PointInTimeRecoverySpecification"):
+            client.update_continuous_backups(
+                TableName=model["TableName"], PointInTimeRecoverySpecification=recovery
+            )
+    return progress
+
+
+DynamoDBTableProvider.create = create_protected_table
 
 
 # The function.

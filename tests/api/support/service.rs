@@ -213,7 +213,7 @@ impl Service {
     }
 
     /// DynamoDB, as other clients reach it.
-    pub(super) fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+    pub fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
         &self.parts.dynamodb
     }
 

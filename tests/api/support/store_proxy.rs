@@ -46,6 +46,10 @@ struct Shared {
     is_throttling: AtomicBool,
     /// The operations that it does not let through.
     lacks: Mutex<&'static [&'static str]>,
+    /// The operations that it refuses, after the code.
+    refuses: Mutex<(&'static str, &'static [&'static str])>,
+    /// The `Date` of the answers. `None` leaves it as it is.
+    date: Mutex<Option<&'static str>>,
     /// Counts down to the call that is in conflict; 0 is none.
     calls_to_conflict: AtomicU32,
     /// The reasons for which the next transaction is cancelled, if it is.
@@ -97,6 +101,8 @@ impl StoreProxy {
                 is_hanging: AtomicBool::default(),
                 is_throttling: AtomicBool::default(),
                 lacks: Mutex::default(),
+                refuses: Mutex::default(),
+                date: Mutex::default(),
                 calls_to_conflict: AtomicU32::default(),
                 cancels: Mutex::default(),
                 held_call: Mutex::default(),
@@ -183,6 +189,18 @@ impl StoreProxy {
     /// Refuses these operations from now on, as an emulator does that does not have them.
     pub fn lack(&self, operations: &'static [&'static str]) {
         *self.shared.lacks.lock().unwrap() = operations;
+    }
+
+    /// Refuses these operations from now on with this code, as DynamoDB does if the credentials do
+    /// not allow them, or are wrong. No emulator does so.
+    pub fn refuse(&self, code: &'static str, operations: &'static [&'static str]) {
+        *self.shared.refuses.lock().unwrap() = (code, operations);
+    }
+
+    /// Answers with this `Date` from now on, as if DynamoDB's clock was wrong. It has 29 characters
+    /// (RFC 9110 section 5.6.7).
+    pub fn set_date(&self, date: &'static str) {
+        *self.shared.date.lock().unwrap() = Some(date);
     }
 
     /// Refuses the call that comes `nth` from now, as DynamoDB does while a transaction on the
@@ -376,7 +394,9 @@ impl Connection {
             if length == 0 || is_lost {
                 return Ok(());
             }
-            let answer = &buffer[..length];
+            let answer = &mut buffer[..length];
+            self.shared.date(answer);
+            let answer = &*answer;
             if self.shared.cut_next_answer.swap(false, SeqCst) {
                 let head = head_length(answer).unwrap();
                 return self.answer(&answer[..head]).await;
@@ -403,6 +423,10 @@ impl Shared {
         {
             return Some(refusal("UnknownOperationException", json!({})));
         }
+        let (code, operations) = *self.refuses.lock().unwrap();
+        if operations.contains(&call.operation.as_str()) {
+            return Some(refusal(code, json!({ "message": "refused" })));
+        }
         if actions.is_some()
             && let Some(codes) = self.cancels.lock().unwrap().take()
         {
@@ -412,6 +436,19 @@ impl Shared {
             return Some(actions.map_or_else(conflict, cancelled_by_conflict));
         }
         self.is_throttling.load(SeqCst).then(throttled)
+    }
+
+    /// Puts the wrong `Date` into the head of an answer.
+    fn date(&self, answer: &mut [u8]) {
+        const NAME: &[u8] = b"\r\ndate: ";
+        let Some(date) = *self.date.lock().unwrap() else {
+            return;
+        };
+        let mut windows = answer.windows(NAME.len());
+        if let Some(at) = windows.position(|bytes| bytes.eq_ignore_ascii_case(NAME)) {
+            let value = at + NAME.len();
+            answer[value..value + date.len()].copy_from_slice(date.as_bytes());
+        }
     }
 
     /// Counts an answer, and says whether it is lost.

@@ -1,0 +1,387 @@
+//! `user-service doctor`: checks a deployment, and changes nothing.
+
+mod fault;
+mod report;
+mod sample;
+mod stack;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use aws_config::SdkConfig;
+use clap::Args;
+
+use self::{
+    fault::{Code, Fault},
+    report::Report,
+    sample::{Readable, Sample},
+};
+use super::{
+    Error, cloudformation, patiently, say,
+    store::{self, Place, TableOptions},
+};
+use crate::{
+    local::dynamodb::{self, EmbeddedDynamoDb},
+    settings::{Endpoint, is_http_url, is_on_this_machine},
+    store::{TableRole, UserStore},
+};
+
+/// Checks a deployment: its tables, a sample of what is in them, the clock and the version
+///
+/// It changes nothing. For each fault, it says what is wrong and what to do. The tables are those of
+/// the stack of --stack, or those in the file of --data, in the DynamoDB at
+/// AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS configuration. It can run
+/// while the service runs. Its exit code is 0 if it found nothing, 1 if it found faults, and 2 if it
+/// could not check.
+#[derive(Debug, Args)]
+pub(super) struct DoctorOptions {
+    /// Check the tables in this file of the local server
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: Option<PathBuf>,
+    /// Check the tables in AWS, with the credentials and the region of your AWS configuration
+    #[arg(long)]
+    aws: bool,
+    /// Check this stack: its status, its version, and the tables that it names
+    #[arg(long, value_name = "NAME", conflicts_with_all = NAMED_BY_STACK)]
+    stack: Option<String>,
+    /// The number of users, of claims and of deleted users to look at: 0 to 1,000,000
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    sample: u32,
+    /// Do not count this fault; can be given several times
+    #[arg(long, value_name = "CODE", hide_possible_values = true)]
+    ignore: Vec<Code>,
+    /// Write the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The options that a stack replaces.
+const NAMED_BY_STACK: [&str; 8] = [
+    "table",
+    "emails_table",
+    "idempotency_table",
+    "deleted_users_table",
+    "history_table",
+    "history",
+    "history_days",
+    "unique_emails",
+];
+/// The name of the command.
+const COMMAND: &str = "doctor";
+/// The exit code if there are faults.
+const FAULTS: u8 = 1;
+/// The exit code if the command could not check.
+pub(super) const NOT_CHECKED: u8 = 2;
+/// The difference between two clocks that is a fault. AWS refuses requests at five minutes, and the
+/// ids of the history follow the clock.
+const MAX_SECONDS_APART: u64 = 30;
+
+/// What is checked.
+struct Target {
+    store: UserStore,
+    /// The tables that are known.
+    roles: Vec<TableRole>,
+    /// Whether the tables have point-in-time recovery and deletion protection.
+    is_protected: bool,
+    /// Where the tables are, as an option of the other commands. Empty if the environment says so.
+    place: String,
+}
+
+/// Runs the command, and reports what it found. `endpoint` is that of DynamoDB.
+///
+/// # Errors
+/// Why the command could not check.
+pub(super) async fn run(
+    options: DoctorOptions,
+    tables: &TableOptions,
+    endpoint: Option<Endpoint>,
+    of_cloudformation: Option<Endpoint>,
+) -> Result<ExitCode, Error> {
+    let mut report = Report::new();
+    let target = match &options.stack {
+        Some(name) => {
+            if options.data.is_some() {
+                return Err("--stack and --data are two places; give one of them".into());
+            }
+            of_stack(name, endpoint, of_cloudformation, &mut report).await?
+        }
+        None => {
+            let place = store::place(COMMAND, options.data, options.aws, endpoint)?;
+            of_tables(tables, place).await?
+        }
+    };
+    check(&target, options.sample, &mut report).await?;
+    report.ignore(&options.ignore);
+    if options.json {
+        say(&serde_json::to_string_pretty(&report)?);
+    } else {
+        say(&report.to_string());
+    }
+    Ok(if report.faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAULTS)
+    })
+}
+
+/// The tables that the options name.
+async fn of_tables(tables: &TableOptions, place: Option<Place>) -> Result<Target, Error> {
+    let (config, is_local, place) = match place {
+        Some(Place::File(file)) => {
+            store::check_file(&file)?;
+            let embedded = EmbeddedDynamoDb::in_file_with_expired(&file).await?;
+            let config = dynamodb::sdk_config(embedded.endpoint_url()).await;
+            (config, true, format!(" --data {}", file.display()))
+        }
+        Some(Place::Endpoint(endpoint)) => {
+            let config = store::sdk_config(Some(&endpoint)).await?;
+            (config, is_on_this_machine(&endpoint.url), String::new())
+        }
+        None => {
+            let config = store::sdk_config(None).await?;
+            let is_local = config.endpoint_url().is_some_and(is_on_this_machine);
+            (config, is_local, " --aws".to_owned())
+        }
+    };
+    let store = tables.store(&config);
+    Ok(Target {
+        roles: roles(&store),
+        store,
+        is_protected: !is_local,
+        place,
+    })
+}
+
+/// The tables that the stack `name` names. Adds what is wrong with the stack itself.
+async fn of_stack(
+    name: &str,
+    endpoint: Option<Endpoint>,
+    of_cloudformation: Option<Endpoint>,
+    report: &mut Report,
+) -> Result<Target, Error> {
+    let of_cloudformation = of_cloudformation.as_ref();
+    if let Some(Endpoint { variable, url }) = of_cloudformation
+        && !is_http_url(url)
+    {
+        return Err(format!("{variable}: {url:?} is not an HTTP URL").into());
+    }
+    let config: SdkConfig = store::sdk_config(of_cloudformation).await?;
+    let stack = cloudformation::describe_stack(&config, name).await?;
+    report.faults.extend(stack::faults(name, &stack));
+    let config = store::sdk_config(endpoint.as_ref()).await?;
+    let store = stack::store(name, &stack, &config)?;
+    let mut roles = roles(&store);
+    if !stack.outputs.contains_key(stack::KEYS_OUTPUT) {
+        roles.retain(|role| *role != TableRole::IdempotencyKeys);
+        report.skip(
+            "the table of idempotency records",
+            "the stack does not name it",
+        );
+    }
+    Ok(Target {
+        store,
+        roles,
+        is_protected: true,
+        place: match endpoint {
+            Some(_) => String::new(),
+            None => " --aws".to_owned(),
+        },
+    })
+}
+
+/// The roles that have a table.
+fn roles(store: &UserStore) -> Vec<TableRole> {
+    let roles = TableRole::ALL.into_iter();
+    roles
+        .filter(|role| store.table_name(*role).is_some())
+        .collect()
+}
+
+/// Checks the clock, the tables and a sample.
+async fn check(target: &Target, size: u32, report: &mut Report) -> Result<(), Error> {
+    // Not patiently: a DynamoDB that is not reached now is what to report.
+    let ahead = target.store.clock_difference().await?;
+    let is_skewed = match ahead {
+        Some(seconds) if seconds.unsigned_abs() > MAX_SECONDS_APART => {
+            report.faults.push(skew(seconds));
+            true
+        }
+        Some(_) => false,
+        None => {
+            report.skip("the clock", "DynamoDB's answer has no time");
+            false
+        }
+    };
+    match check_tables(target, size, report).await {
+        // AWS refuses requests with a wrong time. The clock is then the fault to report.
+        Err(error) if is_skewed => {
+            report.skip("the tables", error.to_string());
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+fn skew(seconds: i64) -> Fault {
+    let by = seconds.unsigned_abs();
+    let side = if seconds > 0 { "ahead of" } else { "behind" };
+    let message = format!("The clock of this machine is {by} seconds {side} DynamoDB's.");
+    let remedy = "Synchronise this machine's clock, such as with `timedatectl set-ntp true`.";
+    Fault::new(Code::ClockSkew, message, remedy.to_owned())
+}
+
+async fn check_tables(target: &Target, size: u32, report: &mut Report) -> Result<(), Error> {
+    let Target {
+        store,
+        roles,
+        is_protected,
+        ..
+    } = target;
+    let mut readable = Vec::new();
+    for role in roles.iter().copied() {
+        let Some(table) = store.table_name(role) else {
+            continue;
+        };
+        let examined = patiently(|| store.examine(role, *is_protected)).await?;
+        report.checked.tables += 1;
+        if examined.is_readable() {
+            readable.push(role);
+        }
+        let faults = examined.faults.iter();
+        report
+            .faults
+            .extend(faults.map(|fault| Fault::of_table(table, fault)));
+        for operation in &examined.lacks {
+            let reason = format!("this DynamoDB has no {operation}");
+            report.skip(what_tells(operation), reason);
+        }
+    }
+    if !is_protected {
+        let reason = "the tables are on this machine";
+        report.skip("point-in-time recovery and deletion protection", reason);
+    }
+    let readable = to_sample(target, &readable, report);
+    let sample = sample::take(store, usize::try_from(size)?, readable).await?;
+    report.checked.users = sample.users;
+    report.checked.claims = sample.claims;
+    report.checked.deleted_users = sample.deleted_users;
+    report.checked.histories = sample.histories;
+    report.faults.extend(faults_of(target, sample));
+    Ok(())
+}
+
+/// What is not known without an operation.
+fn what_tells(operation: &str) -> &'static str {
+    match operation {
+        "DescribeTimeToLive" => "Time to Live",
+        "DescribeContinuousBackups" => "point-in-time recovery",
+        _ => "reads of the tables",
+    }
+}
+
+/// Which tables a sample can be taken from. Notes the others.
+fn to_sample(target: &Target, readable: &[TableRole], report: &mut Report) -> Readable {
+    let mut can_read = |role: TableRole, sample: &str| {
+        let is_readable = readable.contains(&role);
+        if !is_readable && target.roles.contains(&role) {
+            report.skip(format!("a sample of {sample}"), "its table cannot be read");
+        }
+        is_readable
+    };
+    let mut to_sample = Readable {
+        users: can_read(TableRole::Users, "the users"),
+        claims: can_read(TableRole::Claims, "the claims"),
+        deleted_users: can_read(TableRole::DeletedUsers, "the deleted users"),
+        history: can_read(TableRole::History, "the history"),
+    };
+    if !target.store.keeps_history() {
+        report.skip("a sample of the history", "the history is off");
+        to_sample.history = false;
+    }
+    if !target.roles.contains(&TableRole::Claims) {
+        report.skip("the claims", "email addresses need not be unique");
+    }
+    to_sample
+}
+
+/// What is wrong in a sample.
+fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
+    let name = |role| target.store.table_name(role).unwrap_or_default();
+    let (users, claims) = (name(TableRole::Users), name(TableRole::Claims));
+    let (deleted, history) = (name(TableRole::DeletedUsers), name(TableRole::History));
+    let place = &target.place;
+    let claim_emails =
+        format!("user-service --table {users} --emails-table {claims} claim-emails{place}");
+    let give_up = format!("{claim_emails} --give-up-left-over");
+    let faults = [
+        Fault::of_items(
+            Code::ClaimMissing,
+            users,
+            sample.claim_missing,
+            "users of the sample have no claim on their email address, so another user can take it.",
+            claim_emails.clone(),
+        ),
+        Fault::of_items(
+            Code::ClaimOfAnother,
+            users,
+            sample.claim_of_another,
+            "users of the sample have an email address that another user has claimed.",
+            format!(
+                "Give one user of each pair another address, or delete that user. This lists the \
+                 pairs: {claim_emails}"
+            ),
+        ),
+        Fault::of_items(
+            Code::ClaimLeftOver,
+            claims,
+            sample.claim_left_over,
+            "claims of the sample are left over: their users are gone or have another address.",
+            give_up.clone(),
+        ),
+        Fault::of_items(
+            Code::ClaimOfDeletedUser,
+            claims,
+            sample.claim_of_deleted_user,
+            "deleted users still have a claim, so nobody else can take the address.",
+            give_up,
+        ),
+        Fault::of_items(
+            Code::HistoryWriteMissing,
+            history,
+            sample.history_write_missing,
+            "users of the sample have a last write that is not in the history.",
+            "Check that the tables belong together, and that nothing else writes or restored them. \
+             If the history was off, or was kept for fewer days, each next write adds a record: \
+             use --ignore history_write_missing until then."
+                .to_owned(),
+        ),
+        Fault::of_items(
+            Code::HistoryVersionWrong,
+            history,
+            sample.history_version_wrong,
+            "users of the sample have another version than the record of their last write.",
+            "Find what else writes the attribute version. The next write of a user makes both agree."
+                .to_owned(),
+        ),
+        Fault::of_items(
+            Code::DeletedUserUnreadable,
+            deleted,
+            sample.deleted_user_unreadable,
+            "items of the sample are no deleted users, so they are never shown and may never expire.",
+            format!(
+                "Find what else writes the table, and delete the items: aws dynamodb delete-item \
+                 --table-name {deleted}"
+            ),
+        ),
+        Fault::of_items(
+            Code::DeletedUserExpired,
+            deleted,
+            sample.deleted_user_expired,
+            "deleted users of the sample expired more than 7 days ago, and are still stored.",
+            format!(
+                "Check Time to Live: aws dynamodb describe-time-to-live --table-name {deleted}. It \
+                 deletes expired items within a few days after it is turned on."
+            ),
+        ),
+    ];
+    faults.into_iter().flatten().collect()
+}
