@@ -2,6 +2,8 @@
 
 mod claim_emails;
 mod forget_erased;
+mod progress;
+mod reconcile;
 mod serve;
 mod store;
 mod vacuum;
@@ -39,6 +41,7 @@ pub struct Options {
 enum Command {
     ClaimEmails(claim_emails::ClaimOptions),
     ForgetErased(forget_erased::ForgetOptions),
+    Reconcile(reconcile::ReconcileOptions),
     Vacuum(vacuum::VacuumOptions),
 }
 
@@ -65,6 +68,10 @@ pub async fn run(options: Options, variable: impl Fn(&str) -> Option<String>) ->
         Some(Command::ForgetErased(mut options)) => {
             options.data = options.data.or(serve.data);
             forget_erased::run(options, &tables, settings.endpoint).await
+        }
+        Some(Command::Reconcile(mut options)) => {
+            options.data = options.data.or(serve.data);
+            reconcile::run(options, &tables, settings.endpoint).await
         }
         Some(Command::Vacuum(mut options)) => {
             options.data = options.data.or(serve.data);

@@ -27,6 +27,8 @@ mod idempotency;
 mod page;
 mod pauses;
 #[cfg(feature = "local")]
+mod reconcile;
+#[cfg(feature = "local")]
 mod tables;
 mod transaction;
 mod write;
@@ -66,6 +68,7 @@ pub use self::{
 pub use self::{
     claim_emails::{Claim, Claimed},
     forget_erased::RecordKey,
+    reconcile::Reconciled,
 };
 use crate::user::{Timestamp, User, UserId};
 

@@ -71,6 +71,8 @@ mod commands {
     mod dynamodb_elsewhere;
     mod events;
     mod forget_erased;
+    mod reconcile;
+    mod restore;
     mod serve;
     mod vacuum;
 }
