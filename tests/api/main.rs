@@ -59,6 +59,7 @@ mod documents {
     mod contract;
     mod gateway;
     mod markdown;
+    mod operating;
     mod operations;
     mod served;
 }
