@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Copied, Service, Setup, ada, all_users, claims_are_those_of_the_users, history,
     history_is_exact, history_types,
-    program::{one_line, output, run, user_service},
+    program::{one_line, output, run, run_with_progress, user_service},
     random_write, send_write, some_id,
 };
 
@@ -278,6 +278,25 @@ async fn it_changes_nothing_where_all_agrees_also_while_clients_write() {
             .values()
             .all(|user| user["updatedBy"]["type"] != "command")
     );
+}
+
+#[tokio::test]
+async fn a_walk_over_the_history_tells_how_far_it_is_and_passes_over_what_is_no_record() {
+    let service = Service::start().await;
+    let items = (0..1_100).map(|number| {
+        let id = format!("canary-{number}");
+        json!({ "userId": { "S": "canary" }, "id": { "S": id } })
+    });
+    let table = Copied::History;
+    service.put_items_into(table, items.collect()).await;
+    let (text, progress) = run_with_progress(&service, &["reconcile"]).await;
+    assert!(
+        text.starts_with("1100 records and 0 deleted users read: 0 users"),
+        "{text}"
+    );
+    let lines: Vec<_> = progress.lines().collect();
+    assert_eq!(lines.len(), 1, "{progress}");
+    assert!(lines[0].starts_with("Walked 1000 records"), "{progress}");
 }
 
 #[tokio::test]

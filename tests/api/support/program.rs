@@ -142,6 +142,11 @@ pub async fn output(mut command: Command) -> Output {
 
 /// Runs a command on the tables of a service, and returns what it says.
 pub async fn run(service: &Service, arguments: &[&str]) -> String {
+    run_with_progress(service, arguments).await.0
+}
+
+/// The same, with what it says on its way.
+pub async fn run_with_progress(service: &Service, arguments: &[&str]) -> (String, String) {
     let mut command = user_service(arguments);
     command
         .args(["--table", service.table()])
@@ -151,7 +156,8 @@ pub async fn run(service: &Service, arguments: &[&str]) -> String {
         .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
     let output = output(command).await;
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
 }
 
 /// The one line that a command writes to its standard error.

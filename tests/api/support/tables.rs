@@ -108,12 +108,17 @@ impl Service {
 
     /// Puts items, in DynamoDB's JSON, into the table of users. This is fast.
     pub async fn put_items(&self, items: Vec<Value>) {
+        self.put_items_into(Copied::Users, items).await;
+    }
+
+    /// Puts items, in DynamoDB's JSON, into a table.
+    pub async fn put_items_into(&self, table: Copied, items: Vec<Value>) {
         for batch in items.chunks(25) {
             let puts = batch.iter().cloned().map(write_request).collect();
             let output = self
                 .dynamodb()
                 .batch_write_item()
-                .request_items(self.table(), puts)
+                .request_items(table.of(self), puts)
                 .send()
                 .await
                 .unwrap();
