@@ -39,10 +39,12 @@ pub(crate) enum CallError {
     #[error("the call cannot be signed: {0}")]
     Unsigned(String),
     /// The service was not reached, or did not answer in time.
-    #[error("{service} did not answer: {cause}")]
+    #[error("{service} was not reached at {endpoint}: {cause}")]
     NotAnswered {
         /// The service.
         service: &'static str,
+        /// Its URL.
+        endpoint: String,
         /// Why.
         cause: String,
     },
@@ -106,6 +108,7 @@ impl AwsClient {
         let answer = answer.unwrap_or_else(|_| Err(String::from("there was no answer in time")));
         answer.map_err(|cause| CallError::NotAnswered {
             service: self.service,
+            endpoint: self.endpoint.clone(),
             cause,
         })
     }

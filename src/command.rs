@@ -4,6 +4,8 @@ mod claim_emails;
 mod cloudformation;
 mod doctor;
 mod forget_erased;
+mod progress;
+mod reconcile;
 mod serve;
 mod store;
 mod vacuum;
@@ -46,6 +48,7 @@ enum Command {
     ClaimEmails(claim_emails::ClaimOptions),
     Doctor(doctor::DoctorOptions),
     ForgetErased(forget_erased::ForgetOptions),
+    Reconcile(reconcile::ReconcileOptions),
     Vacuum(vacuum::VacuumOptions),
 }
 
@@ -58,7 +61,12 @@ impl Options {
         match self.command {
             // Its code 1 means that it found faults.
             Some(Command::Doctor(_)) => ExitCode::from(doctor::NOT_CHECKED),
-            Some(Command::ClaimEmails(_) | Command::ForgetErased(_) | Command::Vacuum(_))
+            Some(
+                Command::ClaimEmails(_)
+                | Command::ForgetErased(_)
+                | Command::Reconcile(_)
+                | Command::Vacuum(_),
+            )
             | None => ExitCode::FAILURE,
         }
     }
@@ -93,6 +101,10 @@ pub async fn run(
         Some(Command::ForgetErased(mut options)) => {
             options.data = options.data.or(serve.data);
             forget_erased::run(options, &tables, settings.endpoint).await
+        }
+        Some(Command::Reconcile(mut options)) => {
+            options.data = options.data.or(serve.data);
+            reconcile::run(options, &tables, settings.endpoint).await
         }
         Some(Command::Vacuum(mut options)) => {
             options.data = options.data.or(serve.data);

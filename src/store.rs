@@ -29,6 +29,8 @@ mod idempotency;
 mod page;
 mod pauses;
 #[cfg(feature = "local")]
+mod reconcile;
+#[cfg(feature = "local")]
 mod tables;
 mod transaction;
 mod write;
@@ -67,6 +69,7 @@ pub use self::{
     claim_emails::{Claim, Claimed},
     doctor::{DeletedEntry, Examined, HistoryFault, Moment, TableFault, TableRole},
     forget_erased::RecordKey,
+    reconcile::Reconciled,
 };
 use crate::user::{Timestamp, User, UserId};
 

@@ -282,6 +282,24 @@ impl User {
         self
     }
 
+    /// The same user after a write of `actor` that changes no field, and that counts as a write after
+    /// the version `counted`, if that is the higher one.
+    #[must_use]
+    pub fn caught_up(mut self, counted: Option<Version>, now: Timestamp, actor: &Actor) -> Self {
+        self.count(counted);
+        self.changed(BTreeMap::new(), now, actor)
+    }
+
+    /// Sets the version to `counted`, if that is the higher one.
+    fn count(&mut self, counted: Option<Version>) {
+        if let Some(counted) = counted
+            && self.version().is_none_or(|own| own.get() < counted.get())
+        {
+            self.extra.remove(VERSION);
+            self.fields.set_version(counted);
+        }
+    }
+
     /// The same user without its email address, which `actor` gives to another user.
     #[must_use]
     pub fn without_email(self, now: Timestamp, actor: &Actor) -> Self {

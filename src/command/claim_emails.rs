@@ -1,16 +1,15 @@
 //! `user-service claim-emails`: claims the email addresses of users who have no claim. Also finds
 //! claims that are left over: their users do not exist or have another address.
 
-mod progress;
-
 use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::Args;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use self::progress::Progress;
 use super::{
-    Error, repeated, say,
+    Error,
+    progress::Progress,
+    repeated, say,
     store::{self, TableOptions},
 };
 use crate::{

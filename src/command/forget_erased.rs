@@ -13,8 +13,8 @@ use crate::{settings::Endpoint, store::Author, user::Actor};
 /// Erases users again whom a restored backup has brought back
 ///
 /// It reads the records of erasures in the table of the history, and erases each user and deleted
-/// user that was created before its erasure. Point --history-table at a table that has the records:
-/// the one that was in use, and not an older copy of it. The tables are in the file of --data, in the
+/// user that was created before its erasure. If the history is a restored copy too, --erasures-of
+/// names the table that was in use: only that one has the later erasures. The tables are in the file of --data, in the
 /// DynamoDB at AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS configuration. It
 /// can run while the service runs, and can run again.
 #[derive(Debug, Args)]
@@ -25,6 +25,9 @@ pub(super) struct ForgetOptions {
     /// Use the tables in AWS, with the credentials and the region of your AWS configuration
     #[arg(long)]
     aws: bool,
+    /// The history that has the erasures, if it is another than --history-table
+    #[arg(long, value_name = "NAME")]
+    erasures_of: Option<String>,
 }
 
 /// The name of the command.
@@ -47,10 +50,11 @@ pub(super) async fn run(
         actor: &actor,
         request_id: "",
     };
+    let history = options.erasures_of.as_deref();
     let (mut erasures, mut erased) = (0_u64, 0_u64);
     let mut start = None;
     loop {
-        let (records, next) = repeated(|| store.erasures(start.clone())).await?;
+        let (records, next) = repeated(|| store.erasures(history, start.clone())).await?;
         for record in records {
             erasures += 1;
             erased += u64::from(repeated(|| store.erase_again(author, &record)).await?);

@@ -33,6 +33,10 @@ pub(super) enum Action<'a> {
     /// Stores a deleted user, in place of an earlier one with the same `userId`. Its condition is
     /// that of the action on the user.
     PutDeleted(&'a DeletedUser),
+    /// Stores the second deleted user in place of the first one, if that is still the one that was
+    /// read.
+    #[cfg(feature = "local")]
+    RenewDeleted(&'a DeletedUser, &'a DeletedUser),
     /// Takes out any deleted user with this `userId`. Its condition is that of the action on the
     /// user.
     DropDeleted(&'a str),
@@ -66,6 +70,8 @@ impl Action<'_> {
                 item.condition_check(check_user(tables, user_id, *user))
             }
             Self::PutDeleted(deleted) => item.put(put_deleted(tables, deleted)),
+            #[cfg(feature = "local")]
+            Self::RenewDeleted(before, after) => item.put(renew_deleted(tables, before, after)),
             Self::DropDeleted(user_id) => item.delete(drop_deleted(tables, user_id)),
             Self::TakeDeleted(deleted) => item.delete(take_deleted(tables, deleted)),
             Self::PutHistory(record) => item.put(put_history(tables, record)),
@@ -153,6 +159,19 @@ fn put_deleted(tables: &Tables, deleted: &DeletedUser) -> Put {
     Put::builder()
         .table_name(&tables.deleted_users)
         .set_item(Some(item.into()))
+        .build()
+        .expect(COMPLETE)
+}
+
+#[cfg(feature = "local")]
+fn renew_deleted(tables: &Tables, before: &DeletedUser, after: &DeletedUser) -> Put {
+    let item = Item::from(after.to_attributes());
+    Put::builder()
+        .table_name(&tables.deleted_users)
+        .set_item(Some(item.into()))
+        .condition_expression("#revision = :revision")
+        .expression_attribute_names("#revision", DeletedUser::REVISION)
+        .expression_attribute_values(":revision", string(&before.revision))
         .build()
         .expect(COMPLETE)
 }

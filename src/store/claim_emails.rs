@@ -25,6 +25,9 @@ const AUTHOR: Author<'_> = Author {
     request_id: "",
 };
 
+/// What is read of a user or a claim, to compare the two.
+const CLAIMED: &[&str] = &["userId", "email"];
+
 /// A claim on an email address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
@@ -98,7 +101,7 @@ impl UserStore {
         let Some(emails) = self.tables.emails.as_deref().filter(|_| !keys.is_empty()) else {
             return Ok(vec![false; users.len()]);
         };
-        let claims = self.get_all(emails, "email", keys).await?;
+        let claims = self.get_all(emails, "email", keys, CLAIMED).await?;
         let claims: Vec<_> = claims.iter().filter_map(Claim::read).collect();
         let claimed = users
             .iter()
@@ -106,23 +109,31 @@ impl UserStore {
         Ok(claimed.collect())
     }
 
-    /// Gets the items of `table` with at most 100 `keys`. The items have only `userId` and `email`.
+    /// Gets the items of `table` with at most 100 `keys`. The items have only these `attributes`.
     ///
     /// One call returns at most 16 MB, and less if DynamoDB is busy. This requests the unprocessed
     /// keys again, with growing pauses, until it has all items
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
-    async fn get_all(
+    pub(super) async fn get_all(
         &self,
         table: &str,
         key_name: &str,
         keys: BTreeSet<&str>,
+        attributes: &[&str],
     ) -> Result<Vec<HashMap<String, AttributeValue>>, Error> {
+        let numbered = (0..).map(|number| format!("#{number}"));
+        let names: Vec<_> = numbered.zip(attributes).collect();
+        let shown: Vec<_> = names.iter().map(|(number, _)| number.as_str()).collect();
+        let projection = shown.join(", ");
+        let names = names.into_iter();
+        let names = names.map(|(number, name)| (number, (*name).to_owned()));
         let keys = keys
             .into_iter()
             .map(|key| HashMap::from([(key_name.to_owned(), string(key))]));
         let keys = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
-            .projection_expression("userId, email")
+            .projection_expression(projection)
+            .set_expression_attribute_names(Some(names.collect()))
             .consistent_read(true)
             .build()
             .expect("every request names its keys");
@@ -187,7 +198,8 @@ impl UserStore {
         if users.is_empty() {
             return Ok(claims);
         }
-        let users = self.get_all(&self.tables.users, "userId", users).await?;
+        let users = self.get_all(&self.tables.users, "userId", users, CLAIMED);
+        let users = users.await?;
         let users: HashMap<_, _> = users
             .into_iter()
             .map(user)

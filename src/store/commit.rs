@@ -33,6 +33,8 @@ pub(super) struct Write<'a> {
     pub(super) recorded_claim: RecordedClaim,
     /// Another user, from whom this one takes the address: as it was read, and without the address.
     pub(super) loser: Option<(&'a User, &'a User)>,
+    /// A record of the history that the write follows, besides the writes of the user.
+    pub(super) follows: Option<WriteId>,
     /// Who writes.
     pub(super) author: Author<'a>,
     /// When the write was decided.
@@ -77,7 +79,7 @@ impl Write<'_> {
     fn id(&self) -> WriteId {
         let of_user = self.before.and_then(User::last_write);
         let of_deleted = self.taken.and_then(DeletedUser::last_write);
-        let previous = of_user.max(of_deleted);
+        let previous = of_user.max(of_deleted).max(self.follows);
         match (self.after, previous) {
             (None, Some(previous)) => previous.ended(self.now),
             (None, None) | (Some(_), _) => WriteId::after(previous, self.now),
@@ -308,6 +310,8 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
             | Action::DropDeleted(_)
             | Action::PutDeleted(_)
             | Action::PutHistory(_) => return Refusal::Overtaken,
+            #[cfg(feature = "local")]
+            Action::RenewDeleted(..) => return Refusal::Overtaken,
             Action::PutUser(new) => {
                 user_id = true;
                 // The claim's condition holds if the stored user holds the claim, because both
@@ -372,6 +376,7 @@ mod tests {
             record: None,
             recorded_claim: RecordedClaim::Own,
             loser: None,
+            follows: None,
             vacant: None,
             taken: None,
             erases: false,
@@ -394,6 +399,7 @@ mod tests {
             | Action::DeleteUser(_)
             | Action::CheckUser(..)
             | Action::PutDeleted(_)
+            | Action::RenewDeleted(..)
             | Action::TakeDeleted(_)
             | Action::DropDeleted(_)
             | Action::PutHistory(_)

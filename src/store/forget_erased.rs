@@ -13,19 +13,21 @@ use super::{
 use crate::user::{EventType, Timestamp, User, UserId};
 
 impl UserStore {
-    /// Some records of erasures: those after `start`, or the first ones if `start` is `None`. Also
-    /// returns the start of the next call, or `None` if there are no more records.
+    /// Some records of erasures in `table`, or in the table of the history if `table` is `None`: those
+    /// after `start`, or the first ones if `start` is `None`. Also returns the start of the next call,
+    /// or `None` if there are no more records.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
     pub async fn erasures(
         &self,
+        table: Option<&str>,
         start: Option<RecordKey>,
     ) -> Result<(Vec<HistoryRecord>, Option<RecordKey>), Error> {
         let call = self
             .client
             .scan()
-            .table_name(&self.tables.history)
+            .table_name(table.unwrap_or(&self.tables.history))
             .filter_expression("#type = :erased")
             .expression_attribute_names("#type", "type")
             .expression_attribute_values(":erased", string(EventType::Erased.as_str()))
@@ -90,7 +92,7 @@ impl UserStore {
 
 /// Where a scan of the history goes on.
 #[derive(Clone, Debug)]
-pub struct RecordKey(HashMap<String, AttributeValue>);
+pub struct RecordKey(pub(super) HashMap<String, AttributeValue>);
 
 /// Why an erasure was not repeated.
 enum NotErased {

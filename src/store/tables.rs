@@ -50,6 +50,16 @@ impl UserStore {
         self.count_about(self.tables.emails.as_deref()?).await
     }
 
+    /// The approximate number of deleted users. See [`UserStore::count_users_about`].
+    pub async fn count_deleted_users_about(&self) -> Option<u64> {
+        self.count_about(&self.tables.deleted_users).await
+    }
+
+    /// The approximate number of records of the history. See [`UserStore::count_users_about`].
+    pub async fn count_records_about(&self) -> Option<u64> {
+        self.count_about(&self.tables.history).await
+    }
+
     async fn count_about(&self, table: &str) -> Option<u64> {
         let call = self.client.describe_table().table_name(table);
         let count = call.send().await.ok()?.table?.item_count?;

@@ -7,7 +7,7 @@ use super::{
     idempotency::IdempotencyRecord,
     pauses::Pauses,
 };
-use crate::user::{Timestamp, User, UserId};
+use crate::user::{Timestamp, User, UserId, WriteId};
 
 /// What a write makes of what was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +31,11 @@ pub(super) struct Plan {
     reads: Reads,
     compared: Compared,
     recorded_claim: RecordedClaim,
+    follows: Option<WriteId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reads {
+pub(super) enum Reads {
     User,
     Deleted,
     Both,
@@ -47,14 +48,25 @@ impl Plan {
             reads: Reads::User,
             compared,
             recorded_claim,
+            follows: None,
         }
     }
 
-    const fn of(reads: Reads) -> Self {
+    #[cfg(feature = "local")]
+    /// The same plan. The id of the write also follows this one.
+    pub(super) const fn after(self, id: WriteId) -> Self {
+        Self {
+            follows: Some(id),
+            ..self
+        }
+    }
+
+    pub(super) const fn of(reads: Reads) -> Self {
         Self {
             reads,
             compared: Compared::All,
             recorded_claim: RecordedClaim::Own,
+            follows: None,
         }
     }
 }
@@ -84,6 +96,7 @@ impl UserStore {
                 record,
                 recorded_claim: RecordedClaim::Own,
                 loser: None,
+                follows: None,
                 author,
                 now: self.timestamp(),
             };
@@ -180,6 +193,7 @@ impl UserStore {
                     false => plan.recorded_claim,
                 },
                 loser: loser.as_ref().map(|(read, after)| (read, after)),
+                follows: plan.follows,
                 author,
                 now,
             };

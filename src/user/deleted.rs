@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_dynamo::AttributeValue;
 
-use super::{Actor, Map, Timestamp, User, WriteId, fields::USER_ID};
+use super::{Actor, Map, Timestamp, User, Version, WriteId, fields::USER_ID};
 
 /// A user that was deleted, and can still be restored: an item of the table of deleted users.
 ///
@@ -41,6 +41,19 @@ impl DeletedUser {
             deleted_by: actor.to_attribute(),
             expires_at: now.unix_seconds() + seconds,
             revision: write.to_string(),
+        }
+    }
+
+    /// The same deleted user after this `write`, which changes nothing, and which counts as a write
+    /// after the version `counted`, if that is the higher one.
+    #[must_use]
+    pub fn caught_up(&self, counted: Option<Version>, write: WriteId) -> Self {
+        let mut user = self.user.clone();
+        user.count(counted);
+        Self {
+            user: user.at_next_version(),
+            revision: write.to_string(),
+            ..self.clone()
         }
     }
 

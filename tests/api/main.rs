@@ -62,6 +62,7 @@ mod documents {
     mod contract;
     mod gateway;
     mod markdown;
+    mod operating;
     mod operations;
     mod served;
 }
@@ -76,6 +77,8 @@ mod commands {
     mod dynamodb_elsewhere;
     mod events;
     mod forget_erased;
+    mod reconcile;
+    mod restore;
     mod serve;
     mod vacuum;
 }

@@ -10,6 +10,7 @@ pub mod events;
 mod history;
 mod logs;
 pub mod program;
+mod random_writes;
 pub mod runtime_api;
 mod sandboxes;
 mod service;
@@ -24,9 +25,11 @@ pub use self::{
     answer::Answer,
     history::{history, history_is_exact, history_types},
     logs::log_file,
+    random_writes::{random_write, send_write},
     service::Service,
     setup::{Setup, Through},
     store_faults::{RandomFaults, Rates},
+    tables::Copied,
     users::{
         CANARY, DIGITS_38, ada, all_users, claims_are_those_of_the_users, if_match,
         item_of_everything, legacy_user, some_email, some_id, take_state,

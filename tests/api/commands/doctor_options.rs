@@ -121,7 +121,7 @@ async fn a_doctor_that_cannot_check_has_exit_code_2() {
         ),
         (
             &[("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:1")],
-            "CloudFormation was not reached at http://127.0.0.1:1/",
+            "cloudformation was not reached at http://127.0.0.1:1: ",
         ),
     ] {
         let mut command = user_service(&["doctor", "--stack", "users"]);

@@ -20,7 +20,7 @@ use tokio::{
 };
 use user_service::local::dynamodb::EmbeddedDynamoDb;
 
-use super::log_file;
+use super::{Service, log_file};
 
 /// The command of `cargo run`, without the environment of this process.
 pub fn user_service(arguments: &[&str]) -> Command {
@@ -138,6 +138,26 @@ impl Running {
 pub async fn output(mut command: Command) -> Output {
     let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
     output.expect("it runs on").unwrap()
+}
+
+/// Runs a command on the tables of a service, and returns what it says.
+pub async fn run(service: &Service, arguments: &[&str]) -> String {
+    run_with_progress(service, arguments).await.0
+}
+
+/// The same, with what it says on its way.
+pub async fn run_with_progress(service: &Service, arguments: &[&str]) -> (String, String) {
+    let mut command = user_service(arguments);
+    command
+        .args(["--table", service.table()])
+        .args(["--emails-table", service.emails_table()])
+        .args(["--deleted-users-table", service.deleted_users_table()])
+        .args(["--history-table", service.history_table()])
+        .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
+    let output = output(command).await;
+    assert!(output.status.success(), "{output:?}");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
 }
 
 /// The one line that a command writes to its standard error.

@@ -87,8 +87,17 @@ pub struct Setup {
 impl Setup {
     /// Starts the service.
     pub async fn start(self) -> Service {
-        start_logging();
         let endpoint = dynamodb_endpoint().await;
+        self.start_with_new_tables(&endpoint).await
+    }
+
+    /// Starts the service with empty tables in the DynamoDB of another.
+    pub async fn start_in_dynamodb_of(self, other: &Service) -> Service {
+        self.start_with_new_tables(other.dynamodb_endpoint()).await
+    }
+
+    async fn start_with_new_tables(self, endpoint: &str) -> Service {
+        start_logging();
         let test = Uuid::new_v4();
         let tables = Tables {
             users: format!("UserData-{test}"),
@@ -97,7 +106,7 @@ impl Setup {
             deleted_users: format!("DeletedUsers-{test}"),
             history: format!("UserHistory-{test}"),
         };
-        self.start_with(&endpoint, tables).await
+        self.start_with(endpoint, tables).await
     }
 
     /// Starts the service with the tables of another, which may have another configuration.

@@ -11,6 +11,26 @@ use user_service::store::Tables;
 
 use super::Service;
 
+/// A table that a backup has.
+#[derive(Clone, Copy, Debug)]
+pub enum Copied {
+    Users,
+    Claims,
+    DeletedUsers,
+    History,
+}
+
+impl Copied {
+    fn of(self, service: &Service) -> &str {
+        match self {
+            Self::Users => service.table(),
+            Self::Claims => service.emails_table(),
+            Self::DeletedUsers => service.deleted_users_table(),
+            Self::History => service.history_table(),
+        }
+    }
+}
+
 impl Service {
     /// The name of its table of users.
     pub fn table(&self) -> &str {
@@ -44,10 +64,15 @@ impl Service {
 
     /// The item with this key in DynamoDB's JSON, or null if there is none.
     pub async fn item(&self, user_id: &str) -> Value {
+        self.item_of(Copied::Users, user_id).await
+    }
+
+    /// The item of a table of users or deleted users, in the same form.
+    pub async fn item_of(&self, table: Copied, user_id: &str) -> Value {
         let output = self
             .dynamodb()
             .get_item()
-            .table_name(self.table())
+            .table_name(table.of(self))
             .key("userId", string(user_id))
             .consistent_read(true)
             .send()
@@ -60,9 +85,21 @@ impl Service {
 
     /// Puts an item, in DynamoDB's JSON, into the table of users.
     pub async fn put_item(&self, item: Value) {
+        self.put_item_into(Copied::Users, item).await;
+    }
+
+    /// Takes an item out of a table of users or deleted users.
+    pub async fn remove_item(&self, table: Copied, user_id: &str) {
+        let call = self.dynamodb().delete_item().table_name(table.of(self));
+        let call = call.key("userId", string(user_id)).send();
+        call.await.unwrap();
+    }
+
+    /// Puts an item, in DynamoDB's JSON, into a table.
+    pub async fn put_item_into(&self, table: Copied, item: Value) {
         self.dynamodb()
             .put_item()
-            .table_name(self.table())
+            .table_name(table.of(self))
             .set_item(Some(attributes(item)))
             .send()
             .await
@@ -71,12 +108,17 @@ impl Service {
 
     /// Puts items, in DynamoDB's JSON, into the table of users. This is fast.
     pub async fn put_items(&self, items: Vec<Value>) {
+        self.put_items_into(Copied::Users, items).await;
+    }
+
+    /// Puts items, in DynamoDB's JSON, into a table.
+    pub async fn put_items_into(&self, table: Copied, items: Vec<Value>) {
         for batch in items.chunks(25) {
             let puts = batch.iter().cloned().map(write_request).collect();
             let output = self
                 .dynamodb()
                 .batch_write_item()
-                .request_items(self.table(), puts)
+                .request_items(table.of(self), puts)
                 .send()
                 .await
                 .unwrap();
@@ -138,6 +180,44 @@ impl Service {
             .into_iter()
             .map(|item| json!(Item::from(item)))
             .collect()
+    }
+
+    /// Copies a table, page by page, into the same table of another service. Waits for `next` before
+    /// each page.
+    pub async fn copy(&self, table: Copied, to: &Self, next: impl AsyncFn()) {
+        let mut start = None;
+        loop {
+            next().await;
+            let scan = self.dynamodb().scan().table_name(table.of(self));
+            let scan = scan.consistent_read(true).limit(25);
+            let page = scan.set_exclusive_start_key(start).send().await.unwrap();
+            let items = page.items.unwrap_or_default();
+            if !items.is_empty() {
+                let puts = items.into_iter().map(put_request).collect();
+                let written = to.dynamodb().batch_write_item();
+                let written = written.request_items(table.of(to), puts).send();
+                let left = written.await.unwrap().unprocessed_items;
+                assert!(left.is_none_or(|left| left.is_empty()));
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Copies one item of a table of users or deleted users into the same table of another service.
+    /// Says whether there is one.
+    pub async fn copy_item(&self, table: Copied, user_id: &str, to: &Self) -> bool {
+        let read = self.dynamodb().get_item().table_name(table.of(self));
+        let read = read.key("userId", string(user_id)).consistent_read(true);
+        let Some(item) = read.send().await.unwrap().item else {
+            return false;
+        };
+        let put = to.dynamodb().put_item().table_name(table.of(to));
+        let put = put.condition_expression("attribute_not_exists(userId)");
+        put.set_item(Some(item)).send().await.unwrap();
+        true
     }
 
     /// The claims on email addresses: who has which.
@@ -209,7 +289,11 @@ fn attributes(item: Value) -> HashMap<String, AttributeValue> {
 }
 
 fn write_request(item: Value) -> WriteRequest {
-    let put = PutRequest::builder().set_item(Some(attributes(item)));
+    put_request(attributes(item))
+}
+
+fn put_request(item: HashMap<String, AttributeValue>) -> WriteRequest {
+    let put = PutRequest::builder().set_item(Some(item));
     WriteRequest::builder()
         .put_request(put.build().unwrap())
         .build()

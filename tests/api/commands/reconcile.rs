@@ -1,0 +1,307 @@
+//! `user-service reconcile`, for users whose tables were restored to moments that differ a little.
+
+use fastrand::Rng;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Copied, Service, Setup, ada, all_users, claims_are_those_of_the_users, history,
+    history_is_exact, history_types,
+    program::{one_line, output, run, run_with_progress, user_service},
+    random_write, send_write, some_id,
+};
+
+/// Runs `reconcile`. Returns the counts of users and deleted users who were behind, of deleted users
+/// who were users too, and of missing users, with the lines that follow.
+async fn reconcile(service: &Service) -> ([u64; 4], Vec<String>) {
+    let text = run(service, &["reconcile"]).await;
+    let mut lines = text.lines().map(str::to_owned);
+    let first = lines.next().unwrap();
+    let (_, counts) = first.split_once(": ").unwrap();
+    let counts: Vec<u64> = counts
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    (counts.try_into().unwrap(), lines.collect())
+}
+
+/// A new user. Returns its `userId` and its path.
+async fn new_user(service: &Service) -> (String, String) {
+    let mut user = ada();
+    let user_id = some_id();
+    user["userId"] = json!(user_id);
+    let _ = service.post("/users", &user).await.has_status(201);
+    let path = format!("/users/{user_id}");
+    (user_id, path)
+}
+
+async fn rename(service: &Service, path: &str) -> Value {
+    let renamed = service
+        .patch(path, &json!({ "name": "Another canary" }))
+        .await;
+    renamed.has_status(200).json()
+}
+
+#[tokio::test]
+async fn a_user_behind_its_history_gets_a_version_and_a_record_after_all_others() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let copy = service.item(&user_id).await;
+    rename(&service, &path).await;
+    rename(&service, &path).await;
+    service.put_item(copy.clone()).await;
+    let before = service.get(&path).await.has_status(200).json();
+
+    assert_eq!(reconcile(&service).await, ([1, 0, 0, 0], vec![]));
+    let mut after = service.get(&path).await.has_status(200).json();
+    assert_eq!(after["version"], 4);
+    assert_eq!(
+        after["updatedBy"],
+        json!({ "type": "command", "id": "reconcile" })
+    );
+    for name in ["version", "updatedAt", "updatedBy"] {
+        after[name] = before[name].clone();
+    }
+    assert_eq!(after, before);
+    // The record of a deletion follows the last write of the user, and so all records.
+    let _ = service.delete(&path).await.has_status(204);
+    history_is_exact(&service, &user_id).await;
+    let types = history_types(&service, &user_id).await;
+    assert_eq!(types[3..], ["user.updated", "user.deleted"]);
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    claims_are_those_of_the_users(&service).await;
+}
+
+#[tokio::test]
+async fn the_version_follows_those_of_all_records_that_the_user_does_not_know() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let copy = service.item(&user_id).await;
+    for _ in 0..120 {
+        rename(&service, &path).await;
+    }
+    // The next life counts from 1 again.
+    let _ = service.delete(&path).await.has_status(204);
+    let mut again = ada();
+    again["userId"] = json!(user_id);
+    let _ = service.post("/users", &again).await.has_status(201);
+    service.put_item(copy).await;
+    service.remove_item(Copied::DeletedUsers, &user_id).await;
+    assert_eq!(reconcile(&service).await, ([1, 0, 0, 0], vec![]));
+    let user = service.get(&path).await.has_status(200).json();
+    assert_eq!(user["version"], 123);
+}
+
+#[tokio::test]
+async fn a_deleted_user_behind_its_history_stays_deleted_with_a_record_after_all_others() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let _ = service.delete(&path).await.has_status(204);
+    let copy = service.item_of(Copied::DeletedUsers, &user_id).await;
+    let restore = format!("/deleted-users/{user_id}/restore");
+    let _ = service.post(&restore, &json!({})).await.has_status(200);
+    rename(&service, &path).await;
+    service.remove_item(Copied::Users, &user_id).await;
+    service.put_item_into(Copied::DeletedUsers, copy).await;
+
+    assert_eq!(reconcile(&service).await, ([0, 1, 0, 0], vec![]));
+    history_is_exact(&service, &user_id).await;
+    let records = history(&service, &user_id).await;
+    assert_eq!(records[4]["type"], "user.deleted");
+    assert_eq!(records[4]["version"], 5);
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    let restored = service.post(&restore, &json!({})).await.has_status(200);
+    assert_eq!(restored.json()["version"], 6);
+    history_is_exact(&service, &user_id).await;
+}
+
+#[tokio::test]
+async fn a_user_who_is_also_a_deleted_user_stays_a_user_and_one_created_again_keeps_both() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let copy = service.item(&user_id).await;
+    let _ = service.delete(&path).await.has_status(204);
+    service.put_item(copy).await;
+    let (again, path_again) = new_user(&service).await;
+    let _ = service.delete(&path_again).await.has_status(204);
+    let mut user = ada();
+    user["userId"] = json!(again);
+    let _ = service.post("/users", &user).await.has_status(201);
+
+    assert_eq!(reconcile(&service).await, ([0, 0, 1, 0], vec![]));
+    let deleted = format!("/deleted-users/{user_id}");
+    let _ = service.get(&deleted).await.has_status(404);
+    assert_eq!(
+        service.get(&path).await.has_status(200).json()["version"],
+        3
+    );
+    let deleted = format!("/deleted-users/{again}");
+    let _ = service.get(&deleted).await.has_status(200);
+    assert_eq!(
+        service.get(&path_again).await.has_status(200).json()["version"],
+        1
+    );
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    history_is_exact(&service, &user_id).await;
+    // Its claim was released with the deletion.
+    let claimed = run(&service, &["claim-emails", "--give-up-left-over"]).await;
+    assert!(
+        claimed.contains("2 users: 1 claimed now, 1 before"),
+        "{claimed}"
+    );
+    claims_are_those_of_the_users(&service).await;
+}
+
+#[tokio::test]
+async fn users_in_neither_table_are_named_unless_they_were_erased_or_their_time_is_over() {
+    let service = Service::start().await;
+    let (missing, _) = new_user(&service).await;
+    service.remove_item(Copied::Users, &missing).await;
+    let (deleted, path) = new_user(&service).await;
+    let _ = service.delete(&path).await.has_status(204);
+    service.remove_item(Copied::DeletedUsers, &deleted).await;
+    let (_, path) = new_user(&service).await;
+    let _ = service
+        .delete(&format!("{path}?erase=true"))
+        .await
+        .has_status(204);
+
+    let (counts, lines) = reconcile(&service).await;
+    assert_eq!(counts, [0, 0, 0, 2]);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let named = |line: &str| lines.iter().any(|it| it.starts_with(line));
+    assert!(
+        named(&format!("  {missing} is missing after user.created at 20")),
+        "{lines:?}"
+    );
+    assert!(
+        named(&format!("  {deleted} is missing after user.deleted at 20")),
+        "{lines:?}"
+    );
+    // Where no deleted users are kept, a deleted user is not missing.
+    let text = run(&service, &["--deleted-users-days", "0", "reconcile"]).await;
+    assert!(text.contains(" 1 users are missing."), "{text}");
+}
+
+#[tokio::test]
+async fn an_erased_user_is_left_to_forget_erased_which_can_read_another_history() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let copy = service.item(&user_id).await;
+    rename(&service, &path).await;
+    let _ = service
+        .delete(&format!("{path}?erase=true"))
+        .await
+        .has_status(204);
+    service.put_item(copy).await;
+    let (counts, lines) = reconcile(&service).await;
+    assert_eq!(counts, [0; 4]);
+    assert_eq!(
+        lines,
+        ["1 users were erased, and are there. Run forget-erased."]
+    );
+    assert_eq!(
+        service.get(&path).await.has_status(200).json()["version"],
+        1
+    );
+
+    // The restored history has no record of it.
+    let copies = Setup::default();
+    let copies = copies.start_in_dynamodb_of(&service).await;
+    assert!(service.copy_item(Copied::Users, &user_id, &copies).await);
+    let text = run(&copies, &["forget-erased"]).await;
+    assert_eq!(text, "0 records of erasures: 0 users erased again.\n");
+    let in_use = service.history_table();
+    let text = run(&copies, &["forget-erased", "--erasures-of", in_use]).await;
+    assert_eq!(text, "1 records of erasures: 1 users erased again.\n");
+    let _ = copies.get(&path).await.has_status(404);
+    assert_eq!(history_types(&copies, &user_id).await, ["user.erased"]);
+}
+
+#[tokio::test]
+async fn a_user_whose_address_another_has_claimed_is_left_until_it_has_another_one() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let (_, path_of_other) = new_user(&service).await;
+    let mut copy = service.item(&user_id).await;
+    rename(&service, &path).await;
+    let other = service.get(&path_of_other).await.json();
+    copy["email"] = json!({ "S": other["email"] });
+    service.put_item(copy).await;
+    let (counts, lines) = reconcile(&service).await;
+    assert_eq!(counts, [0; 4]);
+    assert!(
+        lines[0].starts_with("1 users are left as they are"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        service.get(&path).await.has_status(200).json()["version"],
+        1
+    );
+    let moved = service
+        .patch(&path, &json!({ "email": ada()["email"] }))
+        .await;
+    let _ = moved.has_status(200);
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+}
+
+#[tokio::test]
+async fn it_changes_nothing_where_all_agrees_also_while_clients_write() {
+    let service = Service::start().await;
+    let users: Vec<String> = (0..20).map(|_| some_id()).collect();
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = Rng::with_seed(seed);
+    let clients = (0..8).map(|_| {
+        let mut random = random.fork();
+        let (service, users) = (&service, &users);
+        async move {
+            for _ in 0..40 {
+                send_write(service, random_write(&mut random, users)).await;
+            }
+        }
+    });
+    let commands = async {
+        for _ in 0..3 {
+            assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+        }
+    };
+    tokio::join!(join_all(clients), commands);
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    for user_id in &users {
+        history_is_exact(&service, user_id).await;
+    }
+    claims_are_those_of_the_users(&service).await;
+    assert!(
+        all_users(&service)
+            .await
+            .values()
+            .all(|user| user["updatedBy"]["type"] != "command")
+    );
+}
+
+#[tokio::test]
+async fn a_walk_over_the_history_tells_how_far_it_is_and_passes_over_what_is_no_record() {
+    let service = Service::start().await;
+    let items = (0..1_100).map(|number| {
+        let id = format!("canary-{number}");
+        json!({ "userId": { "S": "canary" }, "id": { "S": id } })
+    });
+    let table = Copied::History;
+    service.put_items_into(table, items.collect()).await;
+    let (text, progress) = run_with_progress(&service, &["reconcile"]).await;
+    assert!(
+        text.starts_with("1100 records and 0 deleted users read: 0 users"),
+        "{text}"
+    );
+    let lines: Vec<_> = progress.lines().collect();
+    assert_eq!(lines.len(), 1, "{progress}");
+    assert!(lines[0].starts_with("Walked 1000 records"), "{progress}");
+}
+
+#[tokio::test]
+async fn reconcile_does_nothing_until_it_is_told_where() {
+    let refused = output(user_service(&["reconcile"])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(one_line(&refused).contains("reconcile needs to know where the tables are"));
+}
