@@ -321,7 +321,7 @@ impl Canary {
             "headers": headers,
             "queryStringParameters": query,
             "requestContext": {
-                "requestId": format!("{CANARY}-{}", Uuid::new_v4()),
+                "requestId": Uuid::new_v4(),
                 "identity": { "userArn": CANARY },
             },
             "body": body.map(Value::to_string),

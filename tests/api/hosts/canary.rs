@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,6 +16,7 @@ use axum::{
     routing::post,
 };
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 
 use crate::support::{
@@ -154,7 +154,8 @@ async fn report(
 struct Deployment {
     aws: Aws,
     canary: RuntimeApi,
-    log: PathBuf,
+    /// It is not among the logs of the test run, in which this name is that of personal data.
+    log: NamedTempFile,
     _sandbox: Sandbox,
 }
 
@@ -171,7 +172,8 @@ impl Deployment {
             ("AWS_ENDPOINT_URL", endpoint.as_str()),
         ];
         environment.extend(canary);
-        let (log, file) = log_file("canary");
+        let log = NamedTempFile::new().unwrap();
+        let file = log.reopen().unwrap();
         let canary = canary_api
             .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
             .unwrap();
@@ -202,7 +204,7 @@ impl Deployment {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
+        fs::read_to_string(self.log.path()).unwrap()
     }
 }
 
