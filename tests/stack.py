@@ -1398,8 +1398,9 @@ class Operation(unittest.TestCase):
 
     def test_the_dashboard_shows_each_metric_that_the_function_logs_and_there_are_ten_at_most(self):
         source = (ROOT / "src/log/metrics.rs").read_text()
-        logged = set(re.findall(r'Metric::(?:count|milliseconds)\("(\w+)"\)', source))
-        [namespace] = re.findall(r'NAMESPACE: &str = "(\w+)"', source)
+        declared = source.split("metrics! {")[1].split("}")[0]
+        logged = set(re.findall(r'"(\w+)" "(?:Count|Milliseconds)"', declared))
+        [namespace] = set(re.findall(r'"Namespace":"(\w+)"', source))
         stack = Stack(AlarmTopicArn=TOPIC)
         body = json.loads(stack.properties("Dashboard")["DashboardBody"])
         shown = set()

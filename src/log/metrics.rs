@@ -8,7 +8,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Serialize;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -23,15 +22,8 @@ use tracing_subscriber::{
 
 use super::REQUEST;
 
-/// The namespace of the metrics in CloudWatch.
-pub const NAMESPACE: &str = "UserService";
-
-/// The one dimension of the metrics.
-const DIMENSION: &str = "FunctionName";
-
 /// A metric. Its value is the member of the same name in the log line of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
@@ -39,75 +31,63 @@ pub struct Metric {
     pub unit: &'static str,
 }
 
-impl Metric {
-    const fn count(name: &'static str) -> Self {
-        Self {
-            name,
-            unit: "Count",
-        }
-    }
+/// Declares the metrics, and the part of a line that declares them to CloudWatch.
+macro_rules! metrics {
+    ($first:literal $first_unit:literal, $($name:literal $unit:literal,)* | $priming:literal $priming_unit:literal) => {
+        /// The metrics of each request. Each of them costs by the month.
+        pub const METRICS: &[Metric] = &[
+            Metric { name: $first, unit: $first_unit },
+            $(Metric { name: $name, unit: $unit },)*
+        ];
 
-    const fn milliseconds(name: &'static str) -> Self {
-        Self {
-            name,
-            unit: "Milliseconds",
-        }
-    }
+        /// The metric that only the first request of a process has.
+        pub const PRIMING: Metric = Metric { name: $priming, unit: $priming_unit };
+
+        /// What follows the value of `Timestamp`, up to the value of the dimension. It is text, because a
+        /// start has no time to make it.
+        const DIRECTIVE: &str = concat!(
+            r#","CloudWatchMetrics":[{"Namespace":"UserService","Dimensions":[["FunctionName"]],"Metrics":["#,
+            r#"{"Name":""#, $first, r#"","Unit":""#, $first_unit, r#""}"#,
+            $(r#",{"Name":""#, $name, r#"","Unit":""#, $unit, r#""}"#,)*
+            r#"]}]},"FunctionName":"#,
+        );
+
+        /// The same for the first request of a process, if it has [`PRIMING`].
+        const FIRST_DIRECTIVE: &str = concat!(
+            r#","CloudWatchMetrics":[{"Namespace":"UserService","Dimensions":[["FunctionName"]],"Metrics":["#,
+            r#"{"Name":""#, $first, r#"","Unit":""#, $first_unit, r#""}"#,
+            $(r#",{"Name":""#, $name, r#"","Unit":""#, $unit, r#""}"#,)*
+            r#",{"Name":""#, $priming, r#"","Unit":""#, $priming_unit, r#""}"#,
+            r#"]}]},"FunctionName":"#,
+        );
+    };
 }
 
-/// The metrics of each request. Each of them costs by the month.
-pub const METRICS: [Metric; 7] = [
-    Metric::count("Requests"),
-    Metric::milliseconds("Latency"),
-    Metric::count("StoreCalls"),
-    Metric::milliseconds("StoreLatency"),
-    Metric::count("StoreRetries"),
-    Metric::count("Conflicts"),
-    Metric::count("ColdStarts"),
-];
-
-/// The metric that only the first request of a process has.
-pub const PRIMING: Metric = Metric::milliseconds("Priming");
-
-/// A directive of the format: which members of a line are metrics.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MetricDirective<'a> {
-    namespace: &'static str,
-    dimensions: [[&'static str; 1]; 1],
-    metrics: &'a [Metric],
+metrics! {
+    "Requests" "Count",
+    "Latency" "Milliseconds",
+    "StoreCalls" "Count",
+    "StoreLatency" "Milliseconds",
+    "StoreRetries" "Count",
+    "Conflicts" "Count",
+    "ColdStarts" "Count",
+    | "Priming" "Milliseconds"
 }
 
 /// Formats events as JSON, and adds to the line of a request what makes its members metrics.
 pub(super) struct WithMetrics {
     json: Format<Json>,
-    /// The members for a first request of a process, and for another request. They follow the time.
-    first: String,
-    other: String,
+    /// The value of the dimension, in JSON.
+    function_name: String,
 }
 
 impl WithMetrics {
     pub(super) fn new(json: Format<Json>, function_name: &str) -> Self {
-        let mut of_first = METRICS.to_vec();
-        of_first.push(PRIMING);
         Self {
             json,
-            first: members(&of_first, function_name),
-            other: members(&METRICS, function_name),
+            function_name: serde_json::to_string(function_name).unwrap_or_default(),
         }
     }
-}
-
-/// What follows the value of `Timestamp`, up to the members of the line itself.
-fn members(metrics: &[Metric], function_name: &str) -> String {
-    let directive = MetricDirective {
-        namespace: NAMESPACE,
-        dimensions: [[DIMENSION]],
-        metrics,
-    };
-    let directive = serde_json::to_string(&directive).unwrap_or_default();
-    let function_name = serde_json::to_string(function_name).unwrap_or_default();
-    format!(r#","CloudWatchMetrics":[{directive}]}},"{DIMENSION}":{function_name},"#)
 }
 
 impl<S, N> FormatEvent<S, N> for WithMetrics
@@ -132,13 +112,17 @@ where
         };
         let mut priming = HasPriming(false);
         event.record(&mut priming);
-        let members = match priming {
-            HasPriming(true) => &self.first,
-            HasPriming(false) => &self.other,
+        let directive = match priming {
+            HasPriming(true) => FIRST_DIRECTIVE,
+            HasPriming(false) => DIRECTIVE,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_millis();
-        write!(writer, r#"{{"_aws":{{"Timestamp":{now}{members}{line}"#)
+        let function_name = &self.function_name;
+        write!(
+            writer,
+            r#"{{"_aws":{{"Timestamp":{now}{directive}{function_name},{line}"#
+        )
     }
 }
 

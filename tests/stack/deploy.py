@@ -14,7 +14,7 @@ rules for what the emulator does not do:
   they show that document and template fit together, and not how AWS reads them. A merge keeps an old
   policy, authorizers and gateway responses here, and drops old paths, which AWS would keep too.
 - It does not read `x-amazon-apigateway-auth`.
-- It has no CodeDeploy, no pipe, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any
+- It has no CodeDeploy, no web ACL, no pipe, no `AWS::ApiGateway::DocumentationVersion`, no dashboard, and takes any
   metric query of an alarm. The stream is real; ../stack.py fills in the template of its events. It has no stage settings, so no throttling, no access logs and no traces.
 - It routes no custom domain name: the function gets the event that the gateway would make of one.
 - It has no HTTP API: http_api.py makes one of the expanded template, which invokes the function here.
@@ -88,6 +88,13 @@ class Deployment:
     def put(self, kind, parameters):
         """Creates or updates by a change set, as `sam deploy` does."""
         self.expected = self.expand(parameters)
+        # It knows no web ACL, and an update looks for its ARN though there is none.
+        template = self.expected.template
+        template["Resources"] = {
+            name: resource
+            for name, resource in template["Resources"].items()
+            if not resource["Type"].startswith("AWS::WAFv2::")
+        }
         # The document makes the template too large for a request.
         key = f"{self.name}.json"
         self.aws.s3.put_object(Bucket="bucket", Key=key, Body=json.dumps(self.expected.template))
