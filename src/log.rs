@@ -14,7 +14,6 @@ use tracing_subscriber::{
 };
 
 use self::metrics::WithMetrics;
-pub use self::metrics::{METRICS, Metric, PRIMING};
 
 /// The `target` of the log line of a request.
 pub(crate) const REQUEST: &str = concat!(env!("CARGO_CRATE_NAME"), "::request");

@@ -2,18 +2,19 @@
 //! service. It runs the life of a user through the new version, and fails the deployment if a step
 //! fails (<https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html>).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
 };
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 use lambda_http::{LambdaEvent, lambda_runtime, lambda_runtime::Diagnostic, service_fn};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use crate::{
@@ -29,6 +30,26 @@ const REPEATS: u32 = 5;
 /// The pause before the first repeat. It doubles each time.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The pause between two lives. New roles and permissions can take some seconds to work everywhere.
+const PAUSE_BETWEEN_LIVES: Duration = Duration::from_secs(20);
+/// The part of the invocation that is reserved to erase the user and to report.
+const TIME_TO_REPORT: Duration = Duration::from_secs(60);
+
+/// What is percent-encoded in a segment of a path (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The errors of CodeDeploy after which there is nothing more to report: it knows the outcome already,
+/// or waits no longer.
+const REPORTED: [&str; 3] = [
+    "LifecycleEventAlreadyCompletedException",
+    "DeploymentDoesNotExistException",
+    "InvalidLifecycleEventHookExecutionIdException",
+];
+
 /// Answers the events of CodeDeploy until Lambda ends the process.
 ///
 /// # Errors
@@ -36,7 +57,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub async fn run(settings: CanarySettings) -> Result<(), lambda_http::Error> {
     let canary = Canary::new(settings).await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Hook>| {
-        canary.answer(&event.payload).await
+        let deadline = Duration::from_millis(event.context.deadline);
+        canary.answer(&event.payload, deadline).await
     }))
     .await
 }
@@ -73,6 +95,9 @@ enum Unfit {
     /// The version crashed, ran out of time, or did not start.
     #[error("{step}: the function failed: {cause}")]
     Failed { step: &'static str, cause: String },
+    /// There was no time left for the rest of the life.
+    #[error("the time of the canary is over")]
+    Late,
     /// The answer differs from what the contract says.
     #[error("{step}: the answer is {status} {code}, and not {expected}")]
     Answer {
@@ -126,6 +151,7 @@ struct Canary {
     target: String,
     serving: String,
     runs: bool,
+    lives: u8,
     lambda: AwsClient,
     codedeploy: AwsClient,
 }
@@ -136,6 +162,7 @@ impl Canary {
             target,
             serving,
             runs,
+            lives,
             region,
             lambda,
             codedeploy,
@@ -155,15 +182,19 @@ impl Canary {
             target,
             serving,
             runs,
+            lives,
             lambda: AwsClient::new("lambda", &at(lambda)).await?,
             codedeploy: AwsClient::new("codedeploy", &at(codedeploy)).await?,
         })
     }
 
-    /// Checks the version, and reports the outcome to CodeDeploy.
-    async fn answer(&self, hook: &Hook) -> Result<Value, NotReported> {
+    /// Checks the version, and reports the outcome to CodeDeploy. Lambda ends the invocation at
+    /// `deadline`, a time after the Unix epoch.
+    async fn answer(&self, hook: &Hook, deadline: Duration) -> Result<Value, NotReported> {
+        let left = (SystemTime::UNIX_EPOCH + deadline).duration_since(SystemTime::now());
+        let left = left.unwrap_or_default().saturating_sub(TIME_TO_REPORT);
         let checked = match self.runs {
-            true => self.check().await,
+            true => self.check(Instant::now() + left).await,
             false => Ok(()),
         };
         let status = match &checked {
@@ -186,10 +217,30 @@ impl Canary {
         Ok(json!({ "status": status }))
     }
 
+    /// Runs the life of a user. If it fails, runs that of another user, up to the number of lives: the
+    /// failure may pass. A version that is not fit fails each time.
+    async fn check(&self, deadline: Instant) -> Result<(), Unfit> {
+        let mut lives = 1;
+        loop {
+            let Err(unfit) = self.live_and_clean_up(deadline).await else {
+                return Ok(());
+            };
+            if lives >= self.lives || Instant::now() + PAUSE_BETWEEN_LIVES >= deadline {
+                return Err(unfit);
+            }
+            tracing::warn!(cause = %unfit, "a life of the canary failed, another one begins");
+            sleep(PAUSE_BETWEEN_LIVES).await;
+            lives += 1;
+        }
+    }
+
     /// Runs the life of a user, and leaves nothing of it but its history.
-    async fn check(&self) -> Result<(), Unfit> {
+    async fn live_and_clean_up(&self, deadline: Instant) -> Result<(), Unfit> {
         let user_id = format!("{CANARY}-{}", Uuid::new_v4());
-        let lived = self.live(&user_id).await;
+        // If the process is killed, this line names the user that is left.
+        tracing::info!(user_id, "a life of the canary begins");
+        let lived = timeout_at(deadline, self.live(&user_id)).await;
+        let lived = lived.unwrap_or(Err(Unfit::Late));
         if lived.is_err() && self.clean_up(&self.target, &user_id).await.is_err() {
             // The version that serves can erase what the new one made, if both have the same tables.
             if let Err(unfit) = self.clean_up(&self.serving, &user_id).await {
@@ -283,8 +334,8 @@ impl Canary {
                 .await?
                 .expect("204", |answer| answer.is(StatusCode::NO_CONTENT))?;
         }
-        for path in [path, &deleted] {
-            self.step("read after erase", (Method::GET, path, ""), None)
+        for (path, query) in [(path, "consistent=true"), (&deleted, "")] {
+            self.step("read after erase", (Method::GET, path, query), None)
                 .await?
                 .expect("404", |answer| answer.is(StatusCode::NOT_FOUND))?;
         }
@@ -326,7 +377,7 @@ impl Canary {
             },
             "body": body.map(Value::to_string),
         });
-        let function = utf8_percent_encode(version, NON_ALPHANUMERIC);
+        let function = utf8_percent_encode(version, RESERVED);
         let path = format!("/2015-03-31/functions/{function}/invocations");
         let payload = self
             .post(&self.lambda, &path, "application/json", &[], &event)
@@ -371,11 +422,16 @@ impl Canary {
         )
         .await
         .map(drop)
-        .map_err(NotReported)
+        .or_else(
+            |cause| match REPORTED.iter().any(|name| cause.contains(name)) {
+                true => Ok(()),
+                false => Err(NotReported(cause)),
+            },
+        )
     }
 
-    /// The body of the answer to a call. Repeats a call that the service refused because it was
-    /// busy: then it did nothing.
+    /// The body of the answer to a call. Repeats a call that failed because the service was busy. If
+    /// Lambda ran the function all the same, the next step fails, and another life begins.
     async fn post(
         &self,
         client: &AwsClient,
@@ -394,15 +450,21 @@ impl Canary {
             }
             let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
             if !is_busy || repeats == REPEATS {
-                let error = answer.headers().get("x-amzn-errortype");
-                let error = error.and_then(|error| error.to_str().ok());
-                return Err(format!(
-                    "the answer is {status} {}",
-                    error.unwrap_or_default()
-                ));
+                return Err(format!("the answer is {status} {}", error_type(&answer)));
             }
-            tokio::time::sleep(PAUSE * 2_u32.pow(repeats)).await;
+            sleep(PAUSE * 2_u32.pow(repeats)).await;
             repeats += 1;
         }
+    }
+}
+
+/// The type of an error of AWS. Some services have it in a header field, some in the body
+/// (<https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>).
+fn error_type(answer: &Response<Vec<u8>>) -> String {
+    let field = answer.headers().get("x-amzn-errortype");
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    match field.and_then(|field| field.to_str().ok()) {
+        Some(field) => field.to_owned(),
+        None => body["__type"].as_str().unwrap_or_default().to_owned(),
     }
 }

@@ -22,57 +22,53 @@ use tracing_subscriber::{
 
 use super::REQUEST;
 
-/// A metric. Its value is the member of the same name in the log line of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// Its unit in CloudWatch.
-    pub unit: &'static str,
-}
-
-/// Declares the metrics, and the part of a line that declares them to CloudWatch.
-macro_rules! metrics {
-    ($first:literal $first_unit:literal, $($name:literal $unit:literal,)* | $priming:literal $priming_unit:literal) => {
-        /// The metrics of each request. Each of them costs by the month.
-        pub const METRICS: &[Metric] = &[
-            Metric { name: $first, unit: $first_unit },
-            $(Metric { name: $name, unit: $unit },)*
-        ];
-
-        /// The metric that only the first request of a process has.
-        pub const PRIMING: Metric = Metric { name: $priming, unit: $priming_unit };
-
-        /// What follows the value of `Timestamp`, up to the value of the dimension. It is text, because a
-        /// start has no time to make it.
-        const DIRECTIVE: &str = concat!(
-            r#","CloudWatchMetrics":[{"Namespace":"UserService","Dimensions":[["FunctionName"]],"Metrics":["#,
-            r#"{"Name":""#, $first, r#"","Unit":""#, $first_unit, r#""}"#,
-            $(r#",{"Name":""#, $name, r#"","Unit":""#, $unit, r#""}"#,)*
-            r#"]}]},"FunctionName":"#,
-        );
-
-        /// The same for the first request of a process, if it has [`PRIMING`].
-        const FIRST_DIRECTIVE: &str = concat!(
-            r#","CloudWatchMetrics":[{"Namespace":"UserService","Dimensions":[["FunctionName"]],"Metrics":["#,
-            r#"{"Name":""#, $first, r#"","Unit":""#, $first_unit, r#""}"#,
-            $(r#",{"Name":""#, $name, r#"","Unit":""#, $unit, r#""}"#,)*
-            r#",{"Name":""#, $priming, r#"","Unit":""#, $priming_unit, r#""}"#,
-            r#"]}]},"FunctionName":"#,
-        );
+/// A metric, in the JSON of the format. Its value is the member of the same name in the line.
+macro_rules! metric {
+    ($name:literal, $unit:literal) => {
+        concat!(r#"{"Name":""#, $name, r#"","Unit":""#, $unit, r#""}"#)
     };
 }
 
-metrics! {
-    "Requests" "Count",
-    "Latency" "Milliseconds",
-    "StoreCalls" "Count",
-    "StoreLatency" "Milliseconds",
-    "StoreRetries" "Count",
-    "Conflicts" "Count",
-    "ColdStarts" "Count",
-    | "Priming" "Milliseconds"
+/// The metrics of each request. Each of them costs by the month.
+macro_rules! metrics {
+    () => {
+        concat!(
+            metric!("Requests", "Count"),
+            ",",
+            metric!("Latency", "Milliseconds"),
+            ",",
+            metric!("StoreCalls", "Count"),
+            ",",
+            metric!("StoreLatency", "Milliseconds"),
+            ",",
+            metric!("StoreRetries", "Count"),
+            ",",
+            metric!("Conflicts", "Count"),
+            ",",
+            metric!("ColdStarts", "Count")
+        )
+    };
 }
+
+/// What follows the value of `Timestamp`, up to the value of the dimension. It is text at compile
+/// time, because a start has no time to make it.
+macro_rules! directive {
+    ($($metrics:tt)*) => {
+        concat!(
+            r#","CloudWatchMetrics":[{"Namespace":"UserService","Dimensions":[["FunctionName"]],"#,
+            r#""Metrics":["#,
+            $($metrics)*,
+            r#"]}]},"FunctionName":"#
+        )
+    };
+}
+
+/// The metric that only the first request of a process has, if its connection was opened during init.
+const PRIMING: &str = "Priming";
+
+const DIRECTIVE: &str = directive!(metrics!());
+const FIRST_DIRECTIVE: &str =
+    directive!(concat!(metrics!(), ",", metric!("Priming", "Milliseconds")));
 
 /// Formats events as JSON, and adds to the line of a request what makes its members metrics.
 pub(super) struct WithMetrics {
@@ -131,6 +127,6 @@ struct HasPriming(bool);
 
 impl Visit for HasPriming {
     fn record_debug(&mut self, field: &Field, _: &dyn Debug) {
-        self.0 |= field.name() == PRIMING.name;
+        self.0 |= field.name() == PRIMING;
     }
 }

@@ -11,6 +11,10 @@ const SERVING: Setting = Setting::new(
     "arn:aws:lambda:us-east-1:123456789012:function:users:live",
 );
 const CANARY: Setting = Setting::new("CANARY", "skip");
+const LIVES: Setting = Setting::new("CANARY_LIVES", "3");
+
+/// How many lives the canary tries by default.
+const DEFAULT_LIVES: u8 = 3;
 
 /// The configuration of the canary.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub struct CanarySettings {
     pub serving: String,
     /// `CANARY`: whether the version is checked, or accepted without a check (`skip`).
     pub runs: bool,
+    /// `CANARY_LIVES`: how many users' lives may be tried until one succeeds, from 1 to 9.
+    pub lives: u8,
     /// `AWS_REGION`.
     pub region: String,
     /// The endpoint of Lambda. `None` means the endpoint of the region.
@@ -47,6 +53,13 @@ impl CanarySettings {
                 None
             }
         };
+        let lives = match reader.get(LIVES) {
+            None => Some(DEFAULT_LIVES),
+            Some(lives) => reader.parsed(LIVES, &lives, |lives| {
+                let number = lives.parse().ok().filter(|lives| (1..=9).contains(lives));
+                number.ok_or_else(|| format!("must be a number from 1 to 9, not {lives:?}"))
+            }),
+        };
         let serving = reader.required(SERVING, "It is the alias of the version that serves");
         let region = reader.required(REGION, "Lambda sets it");
         let lambda = Endpoint::of("AWS_ENDPOINT_URL_LAMBDA", &reader.variable);
@@ -56,6 +69,7 @@ impl CanarySettings {
                 target,
                 serving: serving?,
                 runs: runs?,
+                lives: lives?,
                 region: region?,
                 lambda,
                 codedeploy,

@@ -107,9 +107,6 @@ DynamoDBTableProvider.create = create_protected_table
 
 # The function.
 
-# Of an invocation, in seconds: longer than any of the function itself.
-TIMEOUT = 30
-
 class RuntimeApi(BaseHTTPRequestHandler):
     """https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html"""
 
@@ -131,7 +128,7 @@ class RuntimeApi(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/json")
         self.send_header("Lambda-Runtime-Aws-Request-Id", invocation["invoke-id"])
-        self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + TIMEOUT) * 1000)))
+        self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + executor.timeout) * 1000)))
         self.send_header("Lambda-Runtime-Invoked-Function-Arn", invocation["invoked-function-arn"])
         self.send_header("Lambda-Runtime-Trace-Id", invocation["trace-id"])
         self.end_headers()
@@ -180,6 +177,11 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):
             if self.process.poll() is not None:
                 raise RuntimeError(f"the function does not start: {self.get_logs()}")
 
+    @property
+    def timeout(self):
+        """The time limit of an invocation, in seconds."""
+        return self.function_version.config.timeout
+
     def stop(self):
         self.process.kill()
         self.process.wait()
@@ -191,7 +193,7 @@ class ProcessExecutor(runtime_executor.RuntimeExecutor):
         event = json.loads(payload["payload"])
         identify(event)
         self.invocations.put(payload | {"payload": json.dumps(event)})
-        body, is_error = self.results.get(timeout=TIMEOUT)
+        body, is_error = self.results.get(timeout=self.timeout + 20)
         return InvocationResult(
             request_id=payload["invoke-id"],
             payload=body,

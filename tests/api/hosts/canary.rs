@@ -41,6 +41,8 @@ struct Shared {
     versions: [(&'static str, Version); 2],
     /// How often an invocation is refused before one is accepted.
     refusals: Mutex<u32>,
+    /// Whether CodeDeploy refuses each report, because it knows the outcome.
+    is_known: Mutex<bool>,
     /// The headers and the inputs of the calls of CodeDeploy.
     reports: Mutex<Vec<(HeaderMap, Value)>>,
 }
@@ -91,6 +93,7 @@ impl Aws {
         let shared = Arc::new(Shared {
             versions: [(TARGET, target), (SERVING, serving)],
             refusals: Mutex::default(),
+            is_known: Mutex::default(),
             reports: Mutex::default(),
         });
         let router = Router::new()
@@ -143,11 +146,17 @@ async fn report(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     input: Bytes,
-) -> &'static str {
+) -> (StatusCode, &'static str) {
     assert!(is_signed(&headers, "codedeploy"));
     let input = serde_json::from_slice(&input).unwrap();
     shared.reports.lock().unwrap().push((headers, input));
-    "{}"
+    match *shared.is_known.lock().unwrap() {
+        true => (
+            StatusCode::BAD_REQUEST,
+            r#"{"__type":"LifecycleEventAlreadyCompletedException"}"#,
+        ),
+        false => (StatusCode::OK, "{}"),
+    }
 }
 
 /// A new version, the version that serves, and the canary.
@@ -169,6 +178,7 @@ impl Deployment {
         let mut environment = vec![
             ("CANARY_TARGET", TARGET),
             ("CANARY_SERVING", SERVING),
+            ("CANARY_LIVES", "1"),
             ("AWS_ENDPOINT_URL", endpoint.as_str()),
         ];
         environment.extend(canary);
@@ -190,7 +200,7 @@ impl Deployment {
         let event = json!({
             "DeploymentId": "d-1234", "LifecycleEventHookExecutionId": "execution",
         });
-        let time = Duration::from_secs(60);
+        let time = Duration::from_secs(300);
         let outcome = self.canary.invoke(event.to_string(), time).await.unwrap();
         assert!(matches!(outcome, Outcome::Response(_)), "{outcome:?}");
         let mut reports = self.aws.reports();
@@ -306,6 +316,66 @@ async fn a_version_that_does_not_start_or_does_not_answer_is_not_fit_for_traffic
     assert_eq!(deployment.check().await, "Failed");
     let cause = "create: the function failed: Runtime.ExitError";
     assert!(deployment.log().contains(cause), "{}", deployment.log());
+}
+
+#[tokio::test]
+async fn a_version_that_fails_once_is_tried_again_with_another_user() {
+    let service = Service::start().await;
+    let deployment = Deployment::start(&service, &[], &[("CANARY_LIVES", "2")]).await;
+    let calls = service.store();
+    calls.lack(&["Query"]);
+    let check = deployment.check();
+    let mends = async {
+        while !deployment.log().contains("another one begins") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        calls.lack(&[]);
+    };
+    let (status, ()) = tokio::join!(check, mends);
+    assert_eq!(status, "Succeeded", "{}", deployment.log());
+    nothing_is_left(&service).await;
+    assert!(service.claims().await.is_empty());
+    assert_eq!(
+        deployment
+            .log()
+            .matches("a life of the canary begins")
+            .count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn each_read_of_the_canary_is_strongly_consistent() {
+    let service = Service::start().await;
+    let deployment = Deployment::start(&service, &[], &[]).await;
+    service.store().take_bodies();
+    assert_eq!(
+        deployment.check().await,
+        "Succeeded",
+        "{}",
+        deployment.log()
+    );
+    let reads = service.store().take_bodies();
+    let reads = reads.iter().filter(|body| body["Key"].is_object());
+    let consistent = reads.map(|body| body["ConsistentRead"] == true);
+    let consistent: Vec<bool> = consistent.collect();
+    assert!(
+        consistent.len() >= 6 && consistent.iter().all(|it| *it),
+        "{consistent:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_hook_whose_outcome_codedeploy_knows_already_has_nothing_to_report() {
+    let service = Service::start().await;
+    let deployment = Deployment::start(&service, &[], &[]).await;
+    *deployment.aws.shared.is_known.lock().unwrap() = true;
+    assert_eq!(deployment.check().await, "Succeeded");
+    assert!(
+        !deployment.log().contains("not reported"),
+        "{}",
+        deployment.log()
+    );
 }
 
 #[tokio::test]
