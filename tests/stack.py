@@ -872,6 +872,41 @@ class Doctor(unittest.TestCase):
         self.assertTrue(all(re.fullmatch("dynamodb:(BatchGet|Describe|Get|Query|Scan).*", it) for it in tables["Action"]))
 
 
+class Order(unittest.TestCase):
+    def test_no_resource_waits_for_itself(self):
+        """CloudFormation looks at all references, whatever the conditions are, and at those of an update
+        policy, too: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html"""
+        resources = Stack().template["Resources"]
+
+        def references(value):
+            if isinstance(value, list):
+                for item in value:
+                    yield from references(item)
+            elif isinstance(value, dict):
+                for key, item in value.items():
+                    if key == "Ref":
+                        yield item
+                    elif key == "Fn::GetAtt":
+                        yield (item if isinstance(item, list) else item.split("."))[0]
+                    elif key == "Fn::Sub":
+                        text = item if isinstance(item, str) else item[0]
+                        yield from (it.split(".")[0] for it in re.findall(r"\$\{([^}!]+)}", text))
+                        yield from references(item)
+                    elif key == "DependsOn":
+                        yield from [item] if isinstance(item, str) else item
+                    else:
+                        yield from references(item)
+
+        waits = {name: set(references(it)) & resources.keys() for name, it in resources.items()}
+        self.assertIn("ServerErrorsAlarm", waits["UserFunctionDeploymentGroup"])
+        self.assertIn("UserFunctionDeploymentGroup", waits["UserFunctionAliaslive"])
+        left = dict(waits)
+        while ready := [name for name, others in left.items() if not others & left.keys()]:
+            for name in ready:
+                del left[name]
+        self.assertEqual(left, {}, "these wait for each other")
+
+
 class Permissions(unittest.TestCase):
     def test_the_function_may_do_what_it_does_and_nothing_else(self):
         table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
@@ -1779,7 +1814,7 @@ class Http(unittest.TestCase):
             "httpMethod": "POST",
             "payloadFormatVersion": "2.0",
             "uri": f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/"
-            "{UserFunctionAliaslive}/invocations",
+            "{UserFunction.Arn}:live/invocations",
         }
         self.assertEqual(document["components"]["x-amazon-apigateway-integrations"], {"function": function})
         for path, item in document["paths"].items():

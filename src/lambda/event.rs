@@ -11,6 +11,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::mount::Place;
 use crate::{
@@ -133,8 +134,14 @@ impl<'a> Event<'a> {
     }
 
     /// The id that the gateway gave the request.
+    ///
+    /// At a REST API, a client can replace this id by one of its own, see `$context.requestId` in
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html>.
+    /// So only a UUID counts there.
     pub(super) fn request_id(&self) -> Option<&str> {
-        self.request_context.request_id.as_deref()
+        let id = self.request_context.request_id.as_deref();
+        let is_assigned = |id: &&str| self.version.is_some() || Uuid::try_parse(id).is_ok();
+        id.filter(is_assigned)
     }
 
     /// The path, still percent-encoded.

@@ -80,7 +80,7 @@ class HttpApi:
         for part in operation["x-amazon-apigateway-integration"]["$ref"].removeprefix("#/").split("/"):
             integration = integration[part]
         assert integration["type"] == "aws_proxy" and integration["payloadFormatVersion"] == "2.0", integration
-        assert integration["uri"].endswith("/functions/{UserFunctionAliaslive}/invocations"), integration
+        assert integration["uri"].endswith("/functions/{UserFunction.Arn}:live/invocations"), integration
         if not self.may_invoke(method, template):
             raise Refusal(500, "Internal Server Error")
         key = f"{'ANY' if route == ANY else method} {template}"

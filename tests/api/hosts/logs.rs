@@ -353,13 +353,26 @@ async fn no_line_at_any_level_holds_what_a_client_sent() {
 }
 
 #[tokio::test]
-async fn a_request_id_with_escape_codes_cannot_break_a_line() {
+async fn a_request_id_that_a_client_chose_is_not_logged() {
     let service = Service::start().await;
-    let mut event = rest_event("GET", "/users");
-    event["requestContext"]["requestId"] = json!("a\r\n\u{1b}[31m\u{9b}b");
-    let lines = lines_of(&service, None, &[event]).await;
-    assert_eq!(lines.len(), 1);
-    assert!(lines[0].chars().all(|c| !c.is_control()), "{lines:#?}");
+    let with_id = |id: &str| {
+        let mut event = rest_event("GET", "/users");
+        event["requestContext"]["requestId"] = json!(id);
+        event
+    };
+    let events = [
+        with_id("ada.canary@example.com"),
+        with_id("a\r\n\u{1b}[31m\u{9b}b"),
+    ];
+    let lines = lines_of(&service, None, &events).await;
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert!(line.chars().all(|c| !c.is_control()), "{line}");
+        assert!(!line.contains(CANARY), "{line}");
+        // It is that of the invocation.
+        let id = json(&line)["request_id"].as_str().unwrap().to_owned();
+        assert!(uuid::Uuid::try_parse(&id).is_ok(), "{id}");
+    }
 }
 
 #[tokio::test]
