@@ -14,7 +14,7 @@
 //! 6. `command` (feature `local`): the command line.
 //!
 //! [`settings`][] reads the configuration for both binaries, and [`log`][] says what is logged. `aws`
-//! signs the calls of other AWS services than DynamoDB.
+//! signs calls to AWS services other than DynamoDB.
 //!
 //! # Where to look
 //!

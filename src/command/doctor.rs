@@ -25,13 +25,13 @@ use crate::{
     store::{TableRole, UserStore},
 };
 
-/// Checks a deployment: its tables, a sample of what is in them, the clock and the version
+/// Checks a deployment: its tables, a sample of their items, the clock and the version
 ///
-/// It changes nothing. For each fault, it says what is wrong and what to do. The tables are those of
-/// the stack of --stack, or those in the file of --data, in the DynamoDB at
-/// AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS configuration. It can run
-/// while the service runs. Its exit code is 0 if it found nothing, 1 if it found faults, and 2 if it
-/// could not check.
+/// It changes nothing, and can run while the service runs. For each fault, it says what is wrong and
+/// what to do. The tables are those of the stack of --stack. Without --stack, they are in the file of
+/// --data, in the DynamoDB at AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS
+/// configuration. The exit code is 0 if there are no faults, 1 if there are faults, and 2 if the
+/// command could not check.
 #[derive(Debug, Args)]
 pub(super) struct DoctorOptions {
     /// Check the tables in this file of the local server
@@ -43,7 +43,7 @@ pub(super) struct DoctorOptions {
     /// Check this stack: its status, its version, and the tables that it names
     #[arg(long, value_name = "NAME", conflicts_with_all = NAMED_BY_STACK)]
     stack: Option<String>,
-    /// The number of users, of claims and of deleted users to look at: 0 to 1,000,000
+    /// The number of users, of claims and of deleted users to check: 0 to 1,000,000
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     sample: u32,
     /// Do not count this fault; can be given several times
@@ -298,7 +298,10 @@ fn to_sample(target: &Target, readable: &[TableRole], report: &mut Report) -> Re
         to_sample.history = false;
     }
     if !target.roles.contains(&TableRole::Claims) {
-        report.skip("the claims", "email addresses need not be unique");
+        report.skip(
+            "the claims",
+            "users can share addresses (UniqueEmails is off)",
+        );
     }
     to_sample
 }
@@ -317,14 +320,17 @@ fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
             Code::ClaimMissing,
             users,
             sample.claim_missing,
-            "users of the sample have no claim on their email address, so another user can take it.",
+            ["Users without a claim on their email address", "Another user can take the address."],
             claim_emails.clone(),
         ),
         Fault::of_items(
             Code::ClaimOfAnother,
             users,
             sample.claim_of_another,
-            "users of the sample have an email address that another user has claimed.",
+            [
+                "Users whose email address another user has claimed",
+                "A lookup by email finds the other user.",
+            ],
             format!(
                 "Give one user of each pair another address, or delete that user. This lists the \
                  pairs: {claim_emails}"
@@ -334,41 +340,45 @@ fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
             Code::ClaimLeftOver,
             claims,
             sample.claim_left_over,
-            "claims of the sample are left over: their users are gone or have another address.",
+            ["Claims that are left over", "Their users do not exist or have another address."],
             give_up.clone(),
         ),
         Fault::of_items(
             Code::ClaimOfDeletedUser,
             claims,
             sample.claim_of_deleted_user,
-            "deleted users still have a claim, so nobody else can take the address.",
+            ["Deleted users that still have a claim", "Nobody else can take the address."],
             give_up,
         ),
         Fault::of_items(
             Code::HistoryWriteMissing,
             history,
             sample.history_write_missing,
-            "users of the sample have a last write that is not in the history.",
+            ["Users whose last write is not in the history", ""],
             "Check that the tables belong together, and that nothing else writes or restored them. \
-             If the history was off, or was kept for fewer days, each next write adds a record: \
-             use --ignore history_write_missing until then."
+             If the history was off, or was kept for fewer days, use --ignore \
+             history_write_missing: the next write of each user adds a record."
                 .to_owned(),
         ),
         Fault::of_items(
             Code::HistoryVersionWrong,
             history,
             sample.history_version_wrong,
-            "users of the sample have another version than the record of their last write.",
-            "Find what else writes the attribute version. The next write of a user makes both agree."
+            ["Users whose version is not that of the record of their last write", ""],
+            "Find out what else writes the attribute version. After the next write of a user, both \
+             agree."
                 .to_owned(),
         ),
         Fault::of_items(
             Code::DeletedUserUnreadable,
             deleted,
             sample.deleted_user_unreadable,
-            "items of the sample are no deleted users, so they are never shown and may never expire.",
+            [
+                "Items that are not deleted users",
+                "The service never shows them, and they may never expire.",
+            ],
             format!(
-                "Find what else writes the table, and delete the items: aws dynamodb delete-item \
+                "Find out what else writes the table, and delete the items: aws dynamodb delete-item \
                  --table-name {deleted}"
             ),
         ),
@@ -376,7 +386,7 @@ fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
             Code::DeletedUserExpired,
             deleted,
             sample.deleted_user_expired,
-            "deleted users of the sample expired more than 7 days ago, and are still stored.",
+            ["Deleted users that expired more than 7 days ago", "They are still stored."],
             format!(
                 "Check Time to Live: aws dynamodb describe-time-to-live --table-name {deleted}. It \
                  deletes expired items within a few days after it is turned on."

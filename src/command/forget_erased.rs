@@ -1,4 +1,4 @@
-//! `user-service forget-erased`: erases users again whom a restored backup has brought back.
+//! `user-service forget-erased`: erases users again that a restored backup has brought back.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{settings::Endpoint, store::Author, user::Actor};
 
-/// Erases users again whom a restored backup has brought back
+/// Erases users again that a restored backup has brought back
 ///
 /// It reads the records of erasures in the table of the history, and erases each user and deleted
-/// user that was created before its erasure. If the history is a restored copy too, --erasures-of
-/// names the table that was in use: only that one has the later erasures. The tables are in the file of --data, in the
-/// DynamoDB at AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS configuration. It
-/// can run while the service runs, and can run again.
+/// user that was created before its erasure. If the history is restored, too, --erasures-of names the
+/// table that was in use, because only that table has the later erasures. The tables are in the file
+/// of --data, in the DynamoDB at AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS
+/// configuration. The command can run while the service runs, and can be run again.
 #[derive(Debug, Args)]
 pub(super) struct ForgetOptions {
     /// Use the tables in this file of the local server
@@ -25,7 +25,7 @@ pub(super) struct ForgetOptions {
     /// Use the tables in AWS, with the credentials and the region of your AWS configuration
     #[arg(long)]
     aws: bool,
-    /// The history that has the erasures, if it is another than --history-table
+    /// The history that has the erasures, if it is not --history-table
     #[arg(long, value_name = "NAME")]
     erasures_of: Option<String>,
 }

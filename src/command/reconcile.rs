@@ -1,5 +1,4 @@
-//! `user-service reconcile`: brings tables together that were restored to moments that differ a
-//! little.
+//! `user-service reconcile`: makes tables consistent that were restored to slightly different moments.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,14 +20,14 @@ use crate::{
     user::Actor,
 };
 
-/// Brings restored users, deleted users and history together
+/// Makes restored users, deleted users and history consistent
 ///
-/// A restore does not cut all tables at the same moment. This finds users who are behind their
-/// history, and users who are users and deleted users at once. They get a new version, and no field
-/// of them changes. A user is never deleted: one who is both stays a user. It lists users who are
-/// missing in both tables. The tables are in the file of --data, in the DynamoDB at
-/// AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS configuration. It can run while
-/// the service runs, and can run again.
+/// A restore does not cut all tables at the same moment. This command finds users that are behind
+/// their history, and users that are also deleted users. It gives them a new version, and changes no
+/// field. It never deletes a user: a user that is also a deleted user stays a user. It lists users
+/// that are missing from both tables. The tables are in the file of --data, in the DynamoDB at
+/// AWS_ENDPOINT_URL_DYNAMODB, or with --aws in the DynamoDB of your AWS configuration. The command can
+/// run while the service runs, and can be run again.
 #[derive(Debug, Args)]
 pub(super) struct ReconcileOptions {
     /// Use the tables in this file of the local server
@@ -61,7 +60,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Walks the deleted users, and finds those who are users too.
+/// Walks the deleted users, and finds those that are also users.
 async fn walk_deleted_users(store: &UserStore, report: &mut Report) -> Result<(), Error> {
     let progress = Progress::start("deleted users", store.count_deleted_users_about().await);
     let mut start = None;
@@ -79,7 +78,7 @@ async fn walk_deleted_users(store: &UserStore, report: &mut Report) -> Result<()
     }
 }
 
-/// Walks the history, and finds the users who are behind it, and those who are missing.
+/// Walks the history, and finds the users that are behind it, and those that are missing.
 async fn walk_history(store: &UserStore, report: &mut Report) -> Result<(), Error> {
     let progress = Progress::start("records", store.count_records_about().await);
     let mut start = None;
@@ -119,7 +118,7 @@ struct Report {
     undeleted: u64,
     erased: BTreeSet<String>,
     taken: BTreeSet<String>,
-    /// Users who are missing, each with its newest record.
+    /// Users that are missing, each with its newest record.
     missing: BTreeMap<String, Option<HistoryRecord>>,
 }
 
@@ -141,36 +140,47 @@ impl Report {
 /// What to tell the person who ran the command.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
+        writeln!(f, "Records read: {}", self.records)?;
+        writeln!(f, "Deleted users read: {}", self.deleted_users)?;
+        writeln!(
             f,
-            "{} records and {} deleted users read: {} users and {} deleted users were behind their \
-             history, {} deleted users were users too, {} users are missing.",
-            self.records,
-            self.deleted_users,
-            self.caught_up,
-            self.deleted_caught_up,
-            self.undeleted,
-            self.missing.len(),
+            "Users that were behind their history, repaired: {}",
+            self.caught_up
         )?;
+        writeln!(
+            f,
+            "Deleted users that were behind their history, repaired: {}",
+            self.deleted_caught_up
+        )?;
+        writeln!(
+            f,
+            "Users that were also deleted users, repaired: {}",
+            self.undeleted
+        )?;
+        write!(f, "Users that are missing: {}", self.missing.len())?;
         if !self.erased.is_empty() {
             write!(
                 f,
-                "\n{} users were erased, and are there. Run forget-erased.",
+                "\nUsers that were erased, but exist: {}. Run forget-erased.",
                 self.erased.len()
             )?;
         }
         if !self.taken.is_empty() {
             write!(
                 f,
-                "\n{} users are left as they are: another user has claimed their address. Run \
-                 claim-emails, and then this again.",
+                "\nUsers left as they are, because another user has claimed their address: {}. Run \
+                 claim-emails, and then reconcile again.",
                 self.taken.len()
             )?;
         }
         for (user_id, newest) in &self.missing {
             write!(f, "\n  {user_id} is missing")?;
             if let Some(record) = newest {
-                write!(f, " after {} at {}", record.event_type, record.time)?;
+                write!(
+                    f,
+                    "; its newest record is {} at {}",
+                    record.event_type, record.time
+                )?;
             }
         }
         Ok(())

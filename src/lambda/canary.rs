@@ -25,7 +25,7 @@ use crate::{
 /// The name of the canary, as the actor in the history and in `createdBy`.
 const CANARY: &str = "canary";
 
-/// How often a call is repeated that the service refused because it was busy.
+/// How often a call is repeated if AWS refused it because it was busy.
 const REPEATS: u32 = 5;
 /// The pause before the first repeat. It doubles each time.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -71,9 +71,9 @@ struct Hook {
     lifecycle_event_hook_execution_id: String,
 }
 
-/// CodeDeploy does not know the outcome.
+/// The outcome was not reported to CodeDeploy.
 #[derive(Debug, Error)]
-#[error("CodeDeploy does not know the outcome: {0}")]
+#[error("the outcome was not reported to CodeDeploy: {0}")]
 struct NotReported(String);
 
 /// The outcome of the invocation, as the Lambda runtime reports it. Lambda invokes the function again.
@@ -99,10 +99,11 @@ enum Unfit {
     #[error("the time of the canary is over")]
     Late,
     /// The answer differs from what the contract says.
-    #[error("{step}: the answer is {status} {code}, and not {expected}")]
+    #[error("{step}: the answer is {status}{code}, and not {expected}")]
     Answer {
         step: &'static str,
         status: u16,
+        /// The code of an error, after a space.
         code: String,
         expected: &'static str,
     },
@@ -132,7 +133,10 @@ impl Answer {
         Err(Unfit::Answer {
             step: self.step,
             status: self.status,
-            code: self.code().to_owned(),
+            code: match self.code() {
+                "" => String::new(),
+                code => format!(" {code}"),
+            },
             expected,
         })
     }
@@ -213,7 +217,7 @@ impl Canary {
         };
         self.report(hook, status)
             .await
-            .inspect_err(|error| tracing::error!(cause = %error, "not reported"))?;
+            .inspect_err(|error| tracing::error!(cause = %error, "the outcome was not reported"))?;
         Ok(json!({ "status": status }))
     }
 
@@ -234,7 +238,7 @@ impl Canary {
         }
     }
 
-    /// Runs the life of a user, and leaves nothing of it but its history.
+    /// Runs the life of a user. Only its history stays.
     async fn live_and_clean_up(&self, deadline: Instant) -> Result<(), Unfit> {
         let user_id = format!("{CANARY}-{}", Uuid::new_v4());
         // If the process is killed, this line names the user that is left.
@@ -244,13 +248,13 @@ impl Canary {
         if lived.is_err() && self.clean_up(&self.target, &user_id).await.is_err() {
             // The version that serves can erase what the new one made, if both have the same tables.
             if let Err(unfit) = self.clean_up(&self.serving, &user_id).await {
-                tracing::error!(user_id, cause = %unfit, "the user of the canary is left");
+                tracing::error!(user_id, cause = %unfit, "the user of the canary is left over");
             }
         }
         lived
     }
 
-    /// Erases the user through `version`. It is enough if it is not there.
+    /// Erases the user through `version`, if it exists.
     async fn clean_up(&self, version: &str, user_id: &str) -> Result<(), Unfit> {
         let path = format!("/users/{user_id}");
         let request = (Method::DELETE, path.as_str(), "erase=true");
@@ -288,7 +292,7 @@ impl Canary {
             .await?
             .expect("the created user", |answer| {
                 is_user(answer, "Canary", 1)
-                    // Emails are not unique.
+                    // With UNIQUE_EMAILS=off, there is no lookup by email.
                     || answer.is_error(StatusCode::BAD_REQUEST, "invalid_parameter")
             })?;
         self.step("list", (Method::GET, "/users", "limit=1"), None)
@@ -364,7 +368,7 @@ impl Canary {
         let query: Option<Value> = query
             .split_once('=')
             .map(|(name, value)| json!({ name: value }));
-        // PATCH takes this media type, too.
+        // PATCH accepts this media type, too.
         let headers = body.map(|_| json!({ "Content-Type": "application/json" }));
         let event = json!({
             "httpMethod": method.as_str(),
@@ -387,7 +391,8 @@ impl Canary {
         let response: Value =
             serde_json::from_slice(&payload).map_err(|error| failed(error.to_string()))?;
         let Some(status) = response["statusCode"].as_u64() else {
-            // Of an error, Lambda's own type says what happened. Its message may quote anything.
+            // The type of Lambda's error says what happened. Its message is left out, because it may quote
+            // anything.
             let kind = response["errorType"]
                 .as_str()
                 .unwrap_or("no proxy response");

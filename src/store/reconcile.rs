@@ -1,5 +1,5 @@
-//! The calls to DynamoDB of the command `reconcile` (feature `local`). The command brings tables
-//! together that were restored to moments that differ a little.
+//! The calls to DynamoDB of the command `reconcile` (feature `local`). The command makes
+//! tables consistent that were restored to slightly different moments.
 //!
 //! A restore does not cut a transaction off in all tables at the same place. So a user can be behind
 //! its history, or be a user and a deleted user at once, or be neither.

@@ -84,12 +84,13 @@ impl Fault {
         }
     }
 
-    /// A fault of items of `table`: of these `users`. `None` if there are none.
+    /// A fault of items of `table`: of these `users`. `None` if there are none. `what` says which items
+    /// these are, and `so` what follows from it, if that is not plain.
     pub(super) fn of_items(
         code: Code,
         table: &str,
         users: Vec<String>,
-        message: &str,
+        [what, so]: [&str; 2],
         remedy: String,
     ) -> Option<Self> {
         let count = users.len();
@@ -97,7 +98,13 @@ impl Fault {
             table: Some(table.to_owned()),
             count: Some(count),
             users: users.into_iter().take(MAX_SHOWN).collect(),
-            ..Self::new(code, format!("{count} {message}"), remedy)
+            ..Self::new(
+                code,
+                format!("{what}: {count} in the sample. {so}")
+                    .trim_end()
+                    .to_owned(),
+                remedy,
+            )
         })
     }
 }
@@ -113,9 +120,9 @@ fn described(table: &str, fault: &TableFault) -> (Code, String, String) {
     match fault {
         TableFault::Missing => (
             Code::TableMissing,
-            "There is no such table.".to_owned(),
-            "Name the right table, and the right region. If the table is lost, restore it from its \
-             point-in-time recovery or a backup."
+            "The table does not exist.".to_owned(),
+            "Check the name of the table, and the region. If the table is lost, restore it with \
+             point-in-time recovery or from a backup."
                 .to_owned(),
         ),
         TableFault::NotActive(status) => (
@@ -126,8 +133,8 @@ fn described(table: &str, fault: &TableFault) -> (Code, String, String) {
         TableFault::Key { found, wanted } => (
             Code::KeyWrong,
             format!("The key of the table is {found}, and the service uses {wanted}."),
-            "Name the right table. The key of a table cannot change: make a table with the right \
-             key, and copy the items."
+            "Check the name of the table. The key of a table cannot be changed: create a table with the \
+             right key, and copy the items."
                 .to_owned(),
         ),
         TableFault::TimeToLiveOff => (
@@ -148,7 +155,7 @@ fn described(table: &str, fault: &TableFault) -> (Code, String, String) {
             Code::TtlUnwanted,
             format!(
                 "Time to Live is on, with the attribute {attribute}. DynamoDB deletes items that \
-                 have it, and the service does not know."
+                 have this attribute, and the service does not notice."
             ),
             time_to_live(false, attribute),
         ),

@@ -99,15 +99,11 @@ impl fmt::Display for Report {
             deleted_users,
             histories,
         } = &self.checked;
-        let found = match self.faults.len() {
-            0 => "nothing found".to_owned(),
-            1 => "1 fault found".to_owned(),
-            faults => format!("{faults} faults found"),
-        };
         write!(
             f,
-            "{tables} tables, {users} users, {claims} claims, {histories} histories and \
-             {deleted_users} deleted users checked; {found}."
+            "Checked: tables {tables}, users {users}, claims {claims}, histories {histories}, deleted \
+             users {deleted_users}. Faults: {}.",
+            self.faults.len()
         )
     }
 }

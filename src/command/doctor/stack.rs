@@ -45,7 +45,7 @@ pub(super) fn store(name: &str, stack: &Stack, config: &SdkConfig) -> Result<Use
         })
     };
     let tables = tables().ok_or_else(|| {
-        format!("the stack {name} names no tables of users; is it a stack of this service?")
+        format!("the stack {name} does not name its tables; is it a stack of this service?")
     })?;
     let default = Retention::default();
     let retention = Retention {
@@ -78,7 +78,7 @@ pub(super) fn faults(name: &str, stack: &Stack) -> Vec<Fault> {
                 format!("The stack {name} is not as its template says: its status is {status}."),
                 format!(
                     "aws cloudformation describe-stack-events --stack-name {name} shows the \
-                     reason. Remove it, and deploy again."
+                     reason. Fix it, and deploy again."
                 ),
             )
         };

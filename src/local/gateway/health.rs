@@ -10,7 +10,7 @@ use hyper::{
 use super::{Refusal, Response};
 use crate::store::UserStore;
 
-/// The path. It is no path of the API.
+/// The path. It is not a path of the API.
 pub(super) const PATH: &str = "/healthz";
 
 /// The answer to a request for [`PATH`]. With the parameter `store`, it reads a key from the table of
@@ -20,7 +20,7 @@ pub(super) const PATH: &str = "/healthz";
 /// The method, the query, or DynamoDB.
 pub(super) async fn answer(head: &Parts, store: &UserStore) -> Result<Response, Refusal> {
     if ![Method::GET, Method::HEAD].contains(&head.method) {
-        let message = "This method is not possible here; there are GET and HEAD";
+        let message = "This path has only the methods GET and HEAD";
         let mut refusal = Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
@@ -33,7 +33,7 @@ pub(super) async fn answer(head: &Parts, store: &UserStore) -> Result<Response, 
         "" => {}
         "store" | "store=" => check(store).await?,
         _ => {
-            let message = "The one parameter is store, without a value";
+            let message = "The only parameter is store, without a value";
             return Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_parameter",

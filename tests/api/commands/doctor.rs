@@ -229,7 +229,7 @@ async fn a_table_with_another_key_is_found() {
 }
 
 #[tokio::test]
-async fn time_to_live_that_is_off_or_on_another_attribute_is_found_and_so_is_one_too_many() {
+async fn time_to_live_that_is_off_on_another_attribute_or_unwanted_is_found() {
     let service = Service::start().await;
     for table in tables(&service) {
         let (key, expires) = key_of(&service, table);
@@ -408,7 +408,7 @@ async fn a_version_that_is_not_that_of_the_last_write_is_found() {
 }
 
 #[tokio::test]
-async fn a_history_that_is_off_is_not_looked_at() {
+async fn a_history_that_is_off_is_not_checked() {
     let service = lived_in().await;
     let user = create(&service).await;
     let version = json!({ "N": "9" });
@@ -558,7 +558,7 @@ async fn users_who_may_share_addresses_have_no_claims_to_check() {
 // The report.
 
 #[tokio::test]
-async fn a_sample_has_so_many_users_and_the_first_ones_of_many_are_shown() {
+async fn a_sample_has_the_given_size_and_the_first_users_with_a_fault_are_shown() {
     let service = Service::start().await;
     let users = (0..250).map(|number| {
         legacy_user(
@@ -594,7 +594,9 @@ async fn a_sample_has_so_many_users_and_the_first_ones_of_many_are_shown() {
         panic!("{text}");
     };
     assert!(
-        fault.starts_with(&format!("claim_missing in {table}: 7 users ")),
+        fault.starts_with(&format!(
+            "claim_missing in {table}: Users without a claim on their email address: 7 "
+        )),
         "{text}"
     );
     assert!(shown.starts_with("  The first 5: canary-"), "{text}");
@@ -608,12 +610,12 @@ async fn a_sample_has_so_many_users_and_the_first_ones_of_many_are_shown() {
     );
     assert_eq!(
         summary,
-        "5 tables, 7 users, 0 claims, 7 histories and 0 deleted users checked; 1 fault found."
+        "Checked: tables 5, users 7, claims 0, histories 7, deleted users 0. Faults: 1."
     );
 }
 
 #[tokio::test]
-async fn a_fault_that_is_ignored_does_not_count_and_is_told() {
+async fn a_fault_that_is_ignored_does_not_count_and_is_reported_as_not_checked() {
     let service = lived_in().await;
     let user = create(&service).await;
     let version = json!({ "N": "9" });

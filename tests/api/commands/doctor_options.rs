@@ -146,7 +146,7 @@ async fn a_stack_names_its_tables_and_no_option_does() {
 }
 
 #[tokio::test]
-async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_told() {
+async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reported() {
     let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
     let mut command = user_service(&["--port", "0"]);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url());

@@ -11,18 +11,17 @@ use crate::support::{
     random_write, send_write, some_id,
 };
 
-/// Runs `reconcile`. Returns the counts of users and deleted users who were behind, of deleted users
-/// who were users too, and of missing users, with the lines that follow.
+/// Runs `reconcile`. Returns the numbers of users and of deleted users that were behind, of users that
+/// were also deleted users, and of missing users, with the lines that follow.
 async fn reconcile(service: &Service) -> ([u64; 4], Vec<String>) {
     let text = run(service, &["reconcile"]).await;
     let mut lines = text.lines().map(str::to_owned);
-    let first = lines.next().unwrap();
-    let (_, counts) = first.split_once(": ").unwrap();
-    let counts: Vec<u64> = counts
-        .split(' ')
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    (counts.try_into().unwrap(), lines.collect())
+    let counts = lines.by_ref().take(6).map(|line| {
+        let (_, count) = line.rsplit_once(": ").unwrap();
+        count.parse().unwrap()
+    });
+    let counts: Vec<u64> = counts.collect();
+    (counts[2..].try_into().unwrap(), lines.collect())
 }
 
 /// A new user. Returns its `userId` and its path.
@@ -171,16 +170,20 @@ async fn users_in_neither_table_are_named_unless_they_were_erased_or_their_time_
     assert_eq!(lines.len(), 2, "{lines:?}");
     let named = |line: &str| lines.iter().any(|it| it.starts_with(line));
     assert!(
-        named(&format!("  {missing} is missing after user.created at 20")),
+        named(&format!(
+            "  {missing} is missing; its newest record is user.created at 20"
+        )),
         "{lines:?}"
     );
     assert!(
-        named(&format!("  {deleted} is missing after user.deleted at 20")),
+        named(&format!(
+            "  {deleted} is missing; its newest record is user.deleted at 20"
+        )),
         "{lines:?}"
     );
     // Where no deleted users are kept, a deleted user is not missing.
     let text = run(&service, &["--deleted-users-days", "0", "reconcile"]).await;
-    assert!(text.contains(" 1 users are missing."), "{text}");
+    assert!(text.contains("Users that are missing: 1\n"), "{text}");
 }
 
 #[tokio::test]
@@ -198,7 +201,7 @@ async fn an_erased_user_is_left_to_forget_erased_which_can_read_another_history(
     assert_eq!(counts, [0; 4]);
     assert_eq!(
         lines,
-        ["1 users were erased, and are there. Run forget-erased."]
+        ["Users that were erased, but exist: 1. Run forget-erased."]
     );
     assert_eq!(
         service.get(&path).await.has_status(200).json()["version"],
@@ -231,7 +234,9 @@ async fn a_user_whose_address_another_has_claimed_is_left_until_it_has_another_o
     let (counts, lines) = reconcile(&service).await;
     assert_eq!(counts, [0; 4]);
     assert!(
-        lines[0].starts_with("1 users are left as they are"),
+        lines[0].starts_with(
+            "Users left as they are, because another user has claimed their address: 1."
+        ),
         "{lines:?}"
     );
     assert_eq!(
@@ -246,7 +251,7 @@ async fn a_user_whose_address_another_has_claimed_is_left_until_it_has_another_o
 }
 
 #[tokio::test]
-async fn it_changes_nothing_where_all_agrees_also_while_clients_write() {
+async fn reconcile_changes_nothing_if_all_agrees_even_while_clients_write() {
     let service = Service::start().await;
     let users: Vec<String> = (0..20).map(|_| some_id()).collect();
     let seed = fastrand::u64(..);
@@ -281,7 +286,7 @@ async fn it_changes_nothing_where_all_agrees_also_while_clients_write() {
 }
 
 #[tokio::test]
-async fn a_walk_over_the_history_tells_how_far_it_is_and_passes_over_what_is_no_record() {
+async fn reconcile_reports_its_progress_and_skips_items_that_are_not_records() {
     let service = Service::start().await;
     let items = (0..1_100).map(|number| {
         let id = format!("canary-{number}");
@@ -291,7 +296,7 @@ async fn a_walk_over_the_history_tells_how_far_it_is_and_passes_over_what_is_no_
     service.put_items_into(table, items.collect()).await;
     let (text, progress) = run_with_progress(&service, &["reconcile"]).await;
     assert!(
-        text.starts_with("1100 records and 0 deleted users read: 0 users"),
+        text.starts_with("Records read: 1100\nDeleted users read: 0\n"),
         "{text}"
     );
     let lines: Vec<_> = progress.lines().collect();
@@ -300,7 +305,7 @@ async fn a_walk_over_the_history_tells_how_far_it_is_and_passes_over_what_is_no_
 }
 
 #[tokio::test]
-async fn reconcile_does_nothing_until_it_is_told_where() {
+async fn reconcile_needs_to_know_where_the_tables_are() {
     let refused = output(user_service(&["reconcile"])).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(one_line(&refused).contains("reconcile needs to know where the tables are"));

@@ -392,7 +392,7 @@ async fn invocations_that_lambda_refuses_are_repeated() {
 }
 
 #[tokio::test]
-async fn a_canary_that_is_to_skip_accepts_the_version_and_says_so() {
+async fn a_canary_with_skip_accepts_the_version_and_says_so() {
     let service = Service::start().await;
     let settings = [("TABLE_NAME", "Nowhere")];
     let deployment = Deployment::start(&service, &settings, &[("CANARY", "skip")]).await;
