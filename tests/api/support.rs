@@ -7,6 +7,7 @@
 mod answer;
 pub mod contract;
 pub mod events;
+pub mod function;
 mod history;
 mod logs;
 pub mod program;

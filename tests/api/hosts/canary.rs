@@ -20,7 +20,8 @@ use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 
 use crate::support::{
-    Service, log_file,
+    Service,
+    function::Function,
     runtime_api::{Outcome, RuntimeApi, Sandbox},
 };
 
@@ -38,7 +39,7 @@ struct Aws {
 
 struct Shared {
     /// The versions, by their names.
-    versions: [(&'static str, Version); 2],
+    versions: [(&'static str, Function); 2],
     /// How often an invocation is refused before one is accepted.
     refusals: Mutex<u32>,
     /// Whether CodeDeploy refuses each report, because it knows the outcome.
@@ -47,47 +48,8 @@ struct Shared {
     reports: Mutex<Vec<(HeaderMap, Value)>>,
 }
 
-/// A version of the function: a process of the Lambda binary.
-struct Version {
-    function: RuntimeApi,
-    process: tokio::sync::Mutex<Sandbox>,
-}
-
-impl Version {
-    /// `more` is added to its environment.
-    async fn start(service: &Service, more: &[(&str, &str)]) -> Self {
-        let function = RuntimeApi::start().await.unwrap();
-        let endpoint = service.store().endpoint_url();
-        let mut environment = service.table_variables().to_vec();
-        environment.extend([
-            ("AUTH_MODE", "IAM"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
-        ]);
-        environment.extend(more);
-        let (_, file) = log_file("lambda");
-        let program = env!("CARGO_BIN_EXE_lambda");
-        let process = function.start_sandbox(program, environment, file).unwrap();
-        Self {
-            function,
-            process: tokio::sync::Mutex::new(process),
-        }
-    }
-
-    /// The error, if there is one, and the payload.
-    async fn invoke(&self, event: String) -> (Option<&'static str>, Value) {
-        let ended = async { self.process.lock().await.ended().await };
-        tokio::select! {
-            outcome = self.function.invoke(event, Duration::from_secs(10)) => match outcome.unwrap() {
-                Outcome::Response(response) => (None, response),
-                Outcome::Error(error) => (Some("Unhandled"), error),
-            },
-            _ = ended => (Some("Unhandled"), json!({ "errorType": "Runtime.ExitError" })),
-        }
-    }
-}
-
 impl Aws {
-    async fn start(target: Version, serving: Version) -> Self {
+    async fn start(target: Function, serving: Function) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -133,7 +95,14 @@ async fn invoke(
     if is_refused {
         return StatusCode::TOO_MANY_REQUESTS.into_response();
     }
-    let (error, payload) = version.invoke(event).await;
+    let (error, payload) = match version.invoke(event).await {
+        Some(Outcome::Response(response)) => (None, response),
+        Some(Outcome::Error(error)) => (Some("Unhandled"), error),
+        None => {
+            let error = json!({ "errorType": "Runtime.ExitError" });
+            (Some("Unhandled"), error)
+        }
+    };
     let header = error.map(|error| ("x-amz-function-error", error));
     let mut response = payload.to_string().into_response();
     if let Some((name, value)) = header {
@@ -171,8 +140,8 @@ struct Deployment {
 impl Deployment {
     /// `function` and `canary` are added to the environments of the new version and the canary.
     async fn start(service: &Service, function: &[(&str, &str)], canary: &[(&str, &str)]) -> Self {
-        let target = Version::start(service, function).await;
-        let aws = Aws::start(target, Version::start(service, &[]).await).await;
+        let target = Function::start(service, function).await;
+        let aws = Aws::start(target, Function::start(service, &[]).await).await;
         let canary_api = RuntimeApi::start().await.unwrap();
         let endpoint = format!("http://{}", aws.address);
         let mut environment = vec![

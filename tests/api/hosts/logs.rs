@@ -6,12 +6,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::util::SubscriberInitExt;
 use user_service::log;
 
-use crate::support::{
-    CANARY, Service, ada,
-    events::rest_event,
-    log_file,
-    runtime_api::{Outcome, RuntimeApi},
-};
+use crate::support::{CANARY, Service, ada, events::rest_event, function::Function, log_file};
 
 /// Runs requests through a Lambda process of its own and returns its log lines.
 async fn lines_of(service: &Service, filter: Option<&str>, events: &[Value]) -> Vec<String> {
@@ -21,28 +16,11 @@ async fn lines_of(service: &Service, filter: Option<&str>, events: &[Value]) -> 
 
 /// The same, with more of an environment.
 async fn lines_in(service: &Service, more: &[(&str, &str)], events: &[Value]) -> Vec<String> {
-    let (path, file) = log_file("lambda");
-    let runtime_api = RuntimeApi::start().await.unwrap();
-    let endpoint = service.store().endpoint_url();
-    let mut environment = service.table_variables().to_vec();
-    environment.extend([
-        ("AUTH_MODE", "IAM"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
-    ]);
-    environment.extend(more);
-    let _sandbox = runtime_api
-        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
-        .unwrap();
+    let function = Function::start(service, more).await;
     for event in events {
-        let time = std::time::Duration::from_secs(30);
-        let outcome = runtime_api.invoke(event.to_string(), time).await.unwrap();
-        assert!(matches!(outcome, Outcome::Response(_) | Outcome::Error(_)));
+        assert!(function.invoke(event.to_string()).await.is_some());
     }
-    fs::read_to_string(path)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    function.log().lines().map(str::to_owned).collect()
 }
 
 fn json(line: &str) -> Value {

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::Method;
@@ -13,54 +11,9 @@ use serde_json::{Value, json};
 use crate::support::{
     Service, ada,
     events::rest_event,
-    log_file,
+    function::Function,
     program::{Running, user_service},
-    runtime_api::{Outcome, RuntimeApi, Sandbox},
 };
-
-/// A Lambda process with a name, and its log.
-struct Function {
-    runtime_api: RuntimeApi,
-    _sandbox: Sandbox,
-    log: PathBuf,
-}
-
-impl Function {
-    async fn start(service: &Service, more: &[(&str, &str)]) -> Self {
-        let (log, file) = log_file("lambda");
-        let runtime_api = RuntimeApi::start().await.unwrap();
-        let endpoint = service.store().endpoint_url();
-        let mut environment = service.table_variables().to_vec();
-        environment.extend([
-            ("AUTH_MODE", "IAM"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
-            ("AWS_LAMBDA_FUNCTION_NAME", "users-UserFunction-1"),
-        ]);
-        environment.extend(more);
-        let sandbox = runtime_api
-            .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
-            .unwrap();
-        Self {
-            runtime_api,
-            _sandbox: sandbox,
-            log,
-        }
-    }
-
-    async fn invoke(&self, event: &Value) -> u64 {
-        let time = Duration::from_secs(30);
-        let outcome = self.runtime_api.invoke(event.to_string(), time).await;
-        match outcome.unwrap() {
-            Outcome::Response(response) => response["statusCode"].as_u64().unwrap(),
-            error @ Outcome::Error(_) => panic!("{error:?}"),
-        }
-    }
-
-    /// The log lines of requests.
-    fn lines(&self) -> Vec<Value> {
-        requests(&fs::read_to_string(&self.log).unwrap())
-    }
-}
 
 /// The lines of a log that are about requests.
 fn requests(log: &str) -> Vec<Value> {
@@ -110,7 +63,8 @@ fn create(user: &Value) -> Value {
 #[tokio::test]
 async fn each_line_of_a_request_is_in_the_embedded_metric_format() {
     let service = Service::start().await;
-    let function = Function::start(&service, &[]).await;
+    let name = [("AWS_LAMBDA_FUNCTION_NAME", "users-UserFunction-1")];
+    let function = Function::start(&service, &name).await;
     let events = [
         create(&ada()),
         rest_event("GET", "/users"),
@@ -119,11 +73,11 @@ async fn each_line_of_a_request_is_in_the_embedded_metric_format() {
         rest_event("TRACE", "/users"),
     ];
     for event in &events {
-        function.invoke(event).await;
+        function.status(event).await;
     }
     service.store().stop().await;
-    assert_eq!(function.invoke(&events[1]).await, 500);
-    let lines = function.lines();
+    assert_eq!(function.status(&events[1]).await, 500);
+    let lines = requests(&function.log());
     assert_eq!(lines.len(), events.len() + 1);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     for line in &lines {
@@ -156,12 +110,15 @@ async fn the_metrics_of_all_lines_add_up_to_the_requests_and_the_calls_of_dynamo
             let path = format!("/users/{user_id}");
             let of_user = |method| rest_event(method, &path);
             for event in [create(&user), of_user("GET"), of_user("DELETE")] {
-                assert!(function.invoke(&event).await < 300);
+                assert!(function.status(&event).await < 300);
                 sent += 1;
             }
         }
     }
-    let lines: Vec<Value> = functions.iter().flat_map(Function::lines).collect();
+    let lines: Vec<Value> = functions
+        .iter()
+        .flat_map(|it| requests(&it.log()))
+        .collect();
     let sum = |name: &str| -> f64 {
         let values = lines.iter().map(|line| metrics(line)[name]);
         values.sum()
@@ -181,9 +138,9 @@ async fn the_first_line_of_a_process_says_that_it_is_a_cold_start_and_how_long_p
     for (priming, is_primed) in [("on", true), ("off", false)] {
         let function = Function::start(&service, &[("PRIMING", priming)]).await;
         for _ in 0..3 {
-            function.invoke(&rest_event("GET", "/users")).await;
+            function.status(&rest_event("GET", "/users")).await;
         }
-        let lines = function.lines();
+        let lines = requests(&function.log());
         let cold = lines.iter().map(|line| metrics(line)["ColdStarts"]);
         assert_eq!(cold.collect::<Vec<_>>(), [1.0, 0.0, 0.0]);
         let primed = lines
@@ -204,10 +161,10 @@ async fn retries_and_conflicts_of_a_request_are_in_its_line() {
     patch["body"] = json!(r#"{"name":"Ada Lovelace"}"#);
     // The read, then the transaction.
     service.store().conflict(2);
-    assert_eq!(function.invoke(&patch).await, 200);
+    assert_eq!(function.status(&patch).await, 200);
     service.store().throttle();
-    assert_eq!(function.invoke(&rest_event("GET", "/users/a")).await, 500);
-    let lines = function.lines();
+    assert_eq!(function.status(&rest_event("GET", "/users/a")).await, 500);
+    let lines = requests(&function.log());
     let [conflict, throttled] = lines.as_slice() else {
         panic!("{lines:#?}");
     };
@@ -246,9 +203,9 @@ async fn a_line_names_the_trace_of_its_request_if_its_ids_are_well_formed() {
         event["headers"]["traceparent"] = json!(traceparent);
         event["headers"]["X-Amzn-Trace-Id"] = json!(xray);
         event["multiValueHeaders"] = Value::Null;
-        function.invoke(&event).await;
+        function.status(&event).await;
     }
-    let lines = function.lines();
+    let lines = requests(&function.log());
     assert_eq!(lines.len(), cases.len());
     for (line, (.., traceparent, root)) in lines.iter().zip(cases) {
         assert_eq!(
