@@ -288,6 +288,20 @@ impl UserStore {
         Ok((done, records.newest().cloned()))
     }
 
+    /// What [`UserStore::reconcile`] would find, at one moment: what is stored is the same before and
+    /// after the comparison. `None` if the user has changed meanwhile. Changes nothing.
+    ///
+    /// # Errors
+    /// The call to DynamoDB failed.
+    pub async fn to_reconcile(&self, user_id: &str) -> Result<Option<Reconciled>, Error> {
+        let user_id = UserId::stored(user_id);
+        let records = self.records(&user_id).await?;
+        let stored = self.get_stored(&user_id).await?;
+        let found = self.compare(&stored, &records);
+        let is_same = self.get_stored(&user_id).await? == stored;
+        Ok(is_same.then_some(found))
+    }
+
     /// All records of a user.
     async fn records(&self, user_id: &UserId) -> Result<Records, Error> {
         let mut records = Vec::new();
@@ -413,7 +427,7 @@ impl UserStore {
 
 /// Whether the user has not been written since this `record` of its history. A user whose last write
 /// is unknown counts as not behind: its next write follows all records.
-fn is_behind(last_write: Option<WriteId>, record: &HistoryRecord) -> bool {
+pub(super) fn is_behind(last_write: Option<WriteId>, record: &HistoryRecord) -> bool {
     let id = WriteId::parse(&record.id);
     last_write.zip(id).is_some_and(|(write, id)| write < id)
 }
@@ -445,7 +459,7 @@ impl Seen {
 }
 
 /// Whether the user can be the one that was deleted.
-fn may_be_same(user: &User, deleted: &DeletedUser) -> bool {
+pub fn may_be_same(user: &User, deleted: &DeletedUser) -> bool {
     user.created_at() == deleted.user.created_at()
 }
 

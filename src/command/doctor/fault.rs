@@ -18,8 +18,10 @@ pub(super) enum Code {
     ClaimMissing,
     ClaimOfAnother,
     ClaimOfDeletedUser,
+    ClaimUnreadable,
     ClockSkew,
     DeletedUserExpired,
+    DeletedUserIsUser,
     DeletedUserUnreadable,
     HistoryVersionWrong,
     HistoryWriteMissing,
@@ -32,6 +34,7 @@ pub(super) enum Code {
     TtlAttributeWrong,
     TtlOff,
     TtlUnwanted,
+    UserBehindHistory,
     VersionDiffers,
 }
 
@@ -92,7 +95,18 @@ impl Fault {
         message: &str,
         remedy: String,
     ) -> Option<Self> {
-        let count = users.len();
+        Self::of_some(code, table, users.len(), users, message, remedy)
+    }
+
+    /// A fault of so many items of `table`, of which some are about these `users`.
+    pub(super) fn of_some(
+        code: Code,
+        table: &str,
+        count: usize,
+        users: Vec<String>,
+        message: &str,
+        remedy: String,
+    ) -> Option<Self> {
         (count > 0).then(|| Self {
             table: Some(table.to_owned()),
             count: Some(count),
