@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use crate::support::{
     Copied, Service, ada, history, legacy_user,
-    program::{output, run, user_service},
+    program::{on_tables_of, output, run, user_service},
     some_email, some_id,
 };
 
@@ -263,14 +263,7 @@ fn tables(service: &Service) -> [&str; 5] {
 #[tokio::test]
 async fn a_table_of_idempotency_keys_that_no_option_names_may_have_another_name() {
     let service = lived_in().await;
-    let mut command = user_service(&["doctor", "--json"]);
-    command
-        .args(["--table", service.table()])
-        .args(["--emails-table", service.emails_table()])
-        .args(["--deleted-users-table", service.deleted_users_table()])
-        .args(["--history-table", service.history_table()])
-        .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
-    let report = report(command).await;
+    let report = report(on_tables_of(&service, &["doctor", "--json"])).await;
     assert_eq!(report["faults"], json!([]));
     let skipped = report["skipped"].to_string();
     assert!(
