@@ -67,9 +67,9 @@ pub use self::{
 #[cfg(feature = "local")]
 pub use self::{
     claim_emails::{Claim, Claimed},
-    doctor::{DeletedEntry, Examined, HistoryFault, Moment, TableFault, TableRole},
+    doctor::{DeletedEntry, Examined, HistoryFault, Holder, Moment, TableFault, TableRole},
     forget_erased::RecordKey,
-    reconcile::Reconciled,
+    reconcile::{Reconciled, may_be_same},
 };
 use crate::user::{Timestamp, User, UserId};
 

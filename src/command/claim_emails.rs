@@ -71,9 +71,11 @@ pub(super) async fn run(
 async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Report, Error> {
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (left_over, unreadable_claims) = left_over(store, &mut pace, gives_up).await?;
     let mut report = Report {
-        left_over: left_over(store, &mut pace, gives_up).await?,
+        left_over,
         given_up: gives_up,
+        unreadable_claims,
         ..Report::default()
     };
     let progress = Progress::start("users", store.count_users_about().await);
@@ -113,14 +115,19 @@ async fn claim(
     })
 }
 
-/// Walks the table of claims, and returns how many are left over.
-async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Result<u64, Error> {
+/// Walks the table of claims, and returns how many are left over, and how many name no user.
+async fn left_over(
+    store: &UserStore,
+    pace: &mut Interval,
+    gives_up: bool,
+) -> Result<(u64, usize), Error> {
     let progress = Progress::start("claims", store.count_claims_about().await);
-    let mut left_over = 0;
+    let (mut left_over, mut unreadable_claims) = (0, 0);
     let mut start = None;
     loop {
-        let (claims, next) = repeated(|| store.claims(start.as_ref())).await?;
-        claims.iter().for_each(|_| progress.advance());
+        let (claims, unreadable, next) = repeated(|| store.claims(start.as_ref())).await?;
+        (0..claims.len() + unreadable).for_each(|_| progress.advance());
+        unreadable_claims += unreadable;
         for claim in repeated(|| store.left_over(claims.clone())).await? {
             if gives_up {
                 pace.tick().await;
@@ -131,7 +138,7 @@ async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Re
         }
         start = next;
         if start.is_none() {
-            return Ok(left_over);
+            return Ok((left_over, unreadable_claims));
         }
     }
 }
@@ -141,12 +148,16 @@ async fn left_over(store: &UserStore, pace: &mut Interval, gives_up: bool) -> Re
 struct Report {
     left_over: u64,
     given_up: bool,
+    /// Claims that name no user.
+    unreadable_claims: usize,
     users: u64,
     claimed: u64,
     before: u64,
     without: u64,
     /// Users whose address another user has claimed, each with the `userId` of that other user.
     shared: Vec<(String, String)>,
+    /// Users whose address has a claim that names no user.
+    unreadable: Vec<String>,
 }
 
 impl Report {
@@ -156,6 +167,7 @@ impl Report {
             Claimed::Now => self.claimed += 1,
             Claimed::Before => self.before += 1,
             Claimed::Nothing => self.without += 1,
+            Claimed::Unreadable => self.unreadable.push(user.user_id().to_owned()),
             Claimed::ByAnother(owner) => self.shared.push((user.user_id().to_owned(), owner)),
         }
     }
@@ -175,6 +187,14 @@ impl fmt::Display for Report {
                  {claims}. If this is the right table of users, --give-up-left-over gives them up."
             )?,
         }
+        if self.unreadable_claims > 0 {
+            writeln!(
+                f,
+                "Claims that name no user, so nobody can have the address: {}. The command doctor \
+                 tells how to delete them. Then run this again.",
+                self.unreadable_claims
+            )?;
+        }
         write!(
             f,
             "{} users: {} claimed now, {} before, {} without an email address, {} with that of \
@@ -187,6 +207,9 @@ impl fmt::Display for Report {
         )?;
         for (user_id, owner) in &self.shared {
             write!(f, "\n  {user_id} has the address of {owner}")?;
+        }
+        for user_id in &self.unreadable {
+            write!(f, "\n  {user_id} has an address whose claim names no user")?;
         }
         if !self.shared.is_empty() {
             f.write_str(

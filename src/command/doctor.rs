@@ -22,7 +22,7 @@ use super::{
 use crate::{
     local::dynamodb::{self, EmbeddedDynamoDb},
     settings::{Endpoint, is_http_url, is_on_this_machine},
-    store::{TableRole, UserStore},
+    store::{TableFault, TableRole, UserStore},
 };
 
 /// Checks a deployment: its tables, a sample of their items, the clock and the version
@@ -80,6 +80,9 @@ struct Target {
     store: UserStore,
     /// The tables that are known.
     roles: Vec<TableRole>,
+    /// Whether an option or the stack names the table of idempotency records. If not, it may have
+    /// another name.
+    are_keys_named: bool,
     /// Whether the tables have point-in-time recovery and deletion protection.
     is_protected: bool,
     /// Where the tables are, as an option of the other commands. Empty if the environment says so.
@@ -106,7 +109,7 @@ pub(super) async fn run(
         }
         None => {
             let place = store::place(COMMAND, options.data, options.aws, endpoint)?;
-            of_tables(tables, place).await?
+            of_tables(tables, place, &mut report).await?
         }
     };
     check(&target, options.sample, &mut report).await?;
@@ -123,8 +126,13 @@ pub(super) async fn run(
     })
 }
 
-/// The tables that the options name.
-async fn of_tables(tables: &TableOptions, place: Option<Place>) -> Result<Target, Error> {
+/// The tables that the options name. Only a local DynamoDB is sure to have the default name of the
+/// table of idempotency records: a stack gives it a name of its own.
+async fn of_tables(
+    tables: &TableOptions,
+    place: Option<Place>,
+    report: &mut Report,
+) -> Result<Target, Error> {
     let (config, is_local, place) = match place {
         Some(Place::File(file)) => {
             store::check_file(&file)?;
@@ -143,9 +151,15 @@ async fn of_tables(tables: &TableOptions, place: Option<Place>) -> Result<Target
         }
     };
     let store = tables.store(&config);
+    let are_keys_named = tables.names_idempotency_table();
+    let mut roles = roles(&store);
+    if !are_keys_named && !is_local {
+        skip_keys(&mut roles, report, "--idempotency-table does not name it");
+    }
     Ok(Target {
-        roles: roles(&store),
+        roles,
         store,
+        are_keys_named,
         is_protected: !is_local,
         place,
     })
@@ -171,21 +185,24 @@ async fn of_stack(
     let store = stack::store(name, &stack, &config)?;
     let mut roles = roles(&store);
     if !stack.outputs.contains_key(stack::KEYS_OUTPUT) {
-        roles.retain(|role| *role != TableRole::IdempotencyKeys);
-        report.skip(
-            "the table of idempotency records",
-            "the stack does not name it",
-        );
+        skip_keys(&mut roles, report, "the stack does not name it");
     }
     Ok(Target {
         store,
         roles,
+        are_keys_named: true,
         is_protected: true,
         place: match endpoint {
             Some(_) => String::new(),
             None => " --aws".to_owned(),
         },
     })
+}
+
+/// Leaves out the table of idempotency records.
+fn skip_keys(roles: &mut Vec<TableRole>, report: &mut Report, reason: &str) {
+    roles.retain(|role| *role != TableRole::IdempotencyKeys);
+    report.skip("the table of idempotency records", reason);
 }
 
 /// The roles that have a table.
@@ -242,6 +259,12 @@ async fn check_tables(target: &Target, size: u32, report: &mut Report) -> Result
             continue;
         };
         let examined = patiently(|| store.examine(role, *is_protected)).await?;
+        let may_be_missing = role == TableRole::IdempotencyKeys && !target.are_keys_named;
+        if may_be_missing && examined.faults.contains(&TableFault::Missing) {
+            let reason = "--idempotency-table does not name it";
+            report.skip("the table of idempotency records", reason);
+            continue;
+        }
         report.checked.tables += 1;
         if examined.is_readable() {
             readable.push(role);
@@ -315,6 +338,15 @@ fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
     let claim_emails =
         format!("user-service --table {users} --emails-table {claims} claim-emails{place}");
     let give_up = format!("{claim_emails} --give-up-left-over");
+    let claims_option = match target.store.table_name(TableRole::Claims) {
+        Some(claims) => format!("--emails-table {claims}"),
+        None => "--unique-emails off".to_owned(),
+    };
+    let reconcile = format!(
+        "user-service --table {users} {claims_option} --deleted-users-table {deleted} \
+         --history-table {history} reconcile{place}"
+    );
+    let unreadable = sample.claims_unreadable.max(sample.claim_unreadable.len());
     let faults = [
         Fault::of_items(
             Code::ClaimMissing,
@@ -350,6 +382,35 @@ fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
             ["Deleted users that still have a claim", "Nobody else can take the address."],
             give_up,
         ),
+        Fault::of_some(
+            Code::ClaimUnreadable,
+            claims,
+            unreadable,
+            sample.claim_unreadable,
+            ["Claims that name no user", "Nobody can have their addresses."],
+            format!(
+                "Find what else writes the table, and delete these claims. This lists their \
+                 addresses: aws dynamodb scan --table-name {claims} --projection-expression email \
+                 --filter-expression 'NOT attribute_type(userId, :text) OR userId = :empty' \
+                 --expression-attribute-values '{{\":text\": {{\"S\": \"S\"}}, \":empty\": {{\"S\": \"\"}}}}'. \
+                 This deletes one: aws dynamodb delete-item --table-name {claims} --key \
+                 '{{\"email\": {{\"S\": \"ADDRESS\"}}}}'. Then run: {claim_emails}"
+            ),
+        ),
+        Fault::of_items(
+            Code::UserBehindHistory,
+            users,
+            sample.user_behind_history,
+            ["Users and deleted users that are behind their history", "Their versions repeat."],
+            reconcile.clone(),
+        ),
+        Fault::of_items(
+            Code::DeletedUserIsUser,
+            deleted,
+            sample.deleted_user_is_user,
+            ["Deleted users that are users at the same time", ""],
+            reconcile,
+        ),
         Fault::of_items(
             Code::HistoryWriteMissing,
             history,
@@ -378,8 +439,12 @@ fn faults_of(target: &Target, sample: Sample) -> Vec<Fault> {
                 "The service never shows them, and they may never expire.",
             ],
             format!(
-                "Find out what else writes the table, and delete the items: aws dynamodb delete-item \
-                 --table-name {deleted}"
+                "Find out what else writes the table. If expiresAt is not a number, set it to one, in \
+                 seconds since 1970: aws dynamodb update-item --table-name {deleted} --key \
+                 '{{\"userId\": {{\"S\": \"USERID\"}}}}' --update-expression 'SET expiresAt = :time' \
+                 --expression-attribute-values '{{\":time\": {{\"N\": \"SECONDS\"}}}}'. If the item has \
+                 no user, delete it: aws dynamodb delete-item --table-name {deleted} --key \
+                 '{{\"userId\": {{\"S\": \"USERID\"}}}}'"
             ),
         ),
         Fault::of_items(

@@ -24,9 +24,9 @@ pub(super) struct TableOptions {
     /// The table of claims on email addresses
     #[arg(long, value_name = "NAME", default_value = EMAILS.example, value_parser = table_name, global = true)]
     emails_table: String,
-    /// The table of idempotency keys
-    #[arg(long, value_name = "NAME", default_value = KEYS.example, value_parser = table_name, global = true)]
-    idempotency_table: String,
+    /// The table of idempotency keys [default: UserIdempotencyKeys]
+    #[arg(long, value_name = "NAME", value_parser = table_name, global = true)]
+    idempotency_table: Option<String>,
     /// The table of deleted users
     #[arg(long, value_name = "NAME", default_value = DELETED_USERS.example, value_parser = table_name, global = true)]
     deleted_users_table: String,
@@ -74,11 +74,20 @@ impl TableOptions {
     pub(super) fn named(&self) -> [(Setting, Option<&str>); 5] {
         [
             (USERS, Some(self.table.as_str())),
-            (KEYS, Some(self.idempotency_table.as_str())),
+            (KEYS, Some(self.idempotency_table())),
             (EMAILS, self.emails_table()),
             (DELETED_USERS, Some(self.deleted_users_table.as_str())),
             (HISTORY, Some(self.history_table.as_str())),
         ]
+    }
+
+    fn idempotency_table(&self) -> &str {
+        self.idempotency_table.as_deref().unwrap_or(KEYS.example)
+    }
+
+    /// Whether an option names the table of idempotency keys.
+    pub(super) fn names_idempotency_table(&self) -> bool {
+        self.idempotency_table.is_some()
     }
 
     /// The table of the history. `None` if there is none.
@@ -101,7 +110,7 @@ impl TableOptions {
         let tables = Tables {
             users: self.table.clone(),
             emails: self.emails_table().map(str::to_owned),
-            idempotency_keys: self.idempotency_table.clone(),
+            idempotency_keys: self.idempotency_table().to_owned(),
             deleted_users: self.deleted_users_table.clone(),
             history: self.history_table.clone(),
         };

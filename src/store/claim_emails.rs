@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
-    Author, Consistency, Decision, Error, Limit, StartKey, Stored, UserStore, WriteError,
+    Author, Consistency, Decision, Error, Holder, Limit, StartKey, Stored, UserStore, WriteError,
     action::{Action, Compared},
     call::failure,
     commit::RecordedClaim,
@@ -41,7 +41,7 @@ impl Claim {
     fn read(item: &HashMap<String, AttributeValue>) -> Option<Self> {
         Some(Self {
             email: text(item, "email")?,
-            user_id: text(item, "userId").filter(|user_id| !user_id.is_empty())?,
+            user_id: holder_in(item)?.as_str().to_owned(),
         })
     }
 
@@ -73,6 +73,8 @@ pub enum Claimed {
     Before,
     /// Another user, with this `userId`, holds the claim.
     ByAnother(String),
+    /// The claim on the address names no user.
+    Unreadable,
     /// There is nothing to claim: the user has no address or does not exist, or the service keeps
     /// no claims.
     Nothing,
@@ -159,16 +161,17 @@ impl UserStore {
     }
 
     /// At most 100 claims: the claims after `start`, or the first claims if `start` is `None`. Also
-    /// returns the start key of the next call, or `None` if there are no more claims.
+    /// returns how many more of them name no user, and the start key of the next call, or `None` if
+    /// there are no more claims.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
     pub async fn claims(
         &self,
         start: Option<&StartKey>,
-    ) -> Result<(Vec<Claim>, Option<StartKey>), Error> {
+    ) -> Result<(Vec<Claim>, usize, Option<StartKey>), Error> {
         let Some(emails) = &self.tables.emails else {
-            return Ok((Vec::new(), None));
+            return Ok((Vec::new(), 0, None));
         };
         let start = start.map(|key| HashMap::from([("email".to_owned(), string(key))]));
         let call = self
@@ -184,8 +187,10 @@ impl UserStore {
         let output = self.in_time(call).await.map_err(failure)?;
         let next = output.last_evaluated_key;
         let next = next.and_then(|last| text(&last, "email"));
-        let claims = output.items.unwrap_or_default();
-        Ok((claims.iter().filter_map(Claim::read).collect(), next))
+        let items = output.items.unwrap_or_default();
+        let claims: Vec<_> = items.iter().filter_map(Claim::read).collect();
+        let unreadable = items.len() - claims.len();
+        Ok((claims, unreadable, next))
     }
 
     /// Returns the `claims` that are left over: the user does not exist or has another address.
@@ -301,12 +306,39 @@ impl UserStore {
             }
             if let Some(user) = self.get(&user_id, Consistency::Strong).await?
                 && let Some(email) = user.email_key()
-                && let Some(owner) = self.owner(emails, &email).await?
-                && owner != user_id
             {
-                return Ok(Claimed::ByAnother(owner.as_str().to_owned()));
+                match self.holder(emails, &email).await? {
+                    Holder::User(owner) if owner != user_id => {
+                        return Ok(Claimed::ByAnother(owner.as_str().to_owned()));
+                    }
+                    Holder::Unreadable => return Ok(Claimed::Unreadable),
+                    Holder::User(_) | Holder::Nobody => {}
+                }
             }
             pauses.pause().await?;
         }
     }
+
+    /// Who holds the claim on an address. The read is strongly consistent.
+    pub(super) async fn holder(&self, emails: &str, email: &EmailKey) -> Result<Holder, Error> {
+        let call = self
+            .client
+            .get_item()
+            .table_name(emails)
+            .key("email", string(email.as_str()))
+            .consistent_read(true)
+            .customize()
+            .interceptor(self.attempts())
+            .send();
+        let output = self.in_time(call).await.map_err(failure)?;
+        Ok(match output.item {
+            None => Holder::Nobody,
+            Some(claim) => holder_in(&claim).map_or(Holder::Unreadable, Holder::User),
+        })
+    }
+}
+
+/// The user that a claim names.
+fn holder_in(claim: &HashMap<String, AttributeValue>) -> Option<UserId> {
+    UserId::for_lookup(text(claim, "userId")?).ok()
 }

@@ -23,7 +23,7 @@ use serde_dynamo::{Item, from_item};
 
 use super::{
     Consistency, Error, HistoryRecord, Limit, PRIMING_KEY, StartKey, UserStore, call::failure,
-    history::SECONDS_IN_A_DAY, string, tables::Table, text,
+    history::SECONDS_IN_A_DAY, reconcile::is_behind, string, tables::Table, text,
 };
 use crate::user::{DeletedUser, EmailKey, Timestamp, User, UserId};
 
@@ -127,6 +127,8 @@ pub enum HistoryFault {
     WriteMissing,
     /// The record of the last write has another version than the user.
     OtherVersion,
+    /// The newest record is that of a later write.
+    UserBehind,
 }
 
 /// An item of the table of deleted users.
@@ -143,8 +145,19 @@ pub struct DeletedEntry {
 pub struct Moment {
     /// The user. `None` if there is no such user.
     pub user: Option<User>,
-    /// The `userId` of the holder of the claim. `None` if nobody has claimed the address.
-    pub holder: Option<UserId>,
+    /// Who holds the claim on the address.
+    pub holder: Holder,
+}
+
+/// Who holds the claim on an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// There is no claim.
+    Nobody,
+    /// This user.
+    User(UserId),
+    /// The claim names no user. Another client wrote it.
+    Unreadable,
 }
 
 /// A useful answer of DynamoDB.
@@ -277,9 +290,8 @@ impl UserStore {
         let key = |part: &str| (part.to_owned(), string(PRIMING_KEY));
         let key: HashMap<_, _> = table.key.iter().map(|part| key(part)).collect();
         let (gets, lists) = match role {
-            TableRole::Users | TableRole::Claims => (true, true),
+            TableRole::Users | TableRole::Claims | TableRole::DeletedUsers => (true, true),
             TableRole::IdempotencyKeys => (false, false),
-            TableRole::DeletedUsers => (false, true),
             TableRole::History => {
                 let call = self.client.query().table_name(name).limit(1);
                 let call = call
@@ -318,7 +330,8 @@ impl UserStore {
     ///
     /// The record of a write is stored in the transaction of the write. So it is there, unless it has
     /// expired. Two kinds of writes have none, and change no version: those of `claim-emails`, and
-    /// those of other clients. A user that has no `updatedBy` was never changed by the service.
+    /// those of other clients. A user that has no `updatedBy` was never changed by the service. One
+    /// whose `updatedAt` is before its last write was written by `claim-emails`.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
@@ -326,29 +339,21 @@ impl UserStore {
         let (Some(days), Some(write)) = (self.retention.history_days, user.last_write()) else {
             return Ok(None);
         };
+        let record = self.newest_record(user.user_id()).await?;
+        if record.as_ref().is_some_and(|it| is_behind(Some(write), it)) {
+            return Ok(Some(HistoryFault::UserBehind));
+        }
         if !matches!(
             user.attribute("updatedBy"),
             Some(serde_dynamo::AttributeValue::M(_))
         ) {
             return Ok(None);
         }
-        let call = self
-            .client
-            .query()
-            .table_name(&self.tables.history)
-            .key_condition_expression("userId = :userId AND id <= :id")
-            .expression_attribute_values(":userId", string(user.user_id()))
-            .expression_attribute_values(":id", string(&write.to_string()))
-            .scan_index_forward(false)
-            .consistent_read(true)
-            .limit(1)
-            .customize()
-            .interceptor(self.attempts())
-            .send();
-        let output = self.in_time(call).await.map_err(failure)?;
-        let record = output.items.into_iter().flatten().next().map(Item::from);
-        let record = record.and_then(|item| from_item::<_, HistoryRecord>(item).ok());
-        if record.is_none() && self.is_older_than(user, days) {
+        let second = write.second().map(|second| second.to_string());
+        if record.is_none()
+            && (self.is_older_than(user, days)
+                || second.is_some_and(|second| is_updated_before(user, &second)))
+        {
             return Ok(None);
         }
         Ok(match record {
@@ -364,18 +369,41 @@ impl UserStore {
         })
     }
 
+    /// Whether a deleted user has a record after its last write.
+    ///
+    /// # Errors
+    /// The call to DynamoDB failed.
+    pub async fn is_behind_history(&self, deleted: &DeletedUser) -> Result<bool, Error> {
+        let record = self.newest_record(deleted.user.user_id()).await?;
+        Ok(record.is_some_and(|record| is_behind(deleted.last_write(), &record)))
+    }
+
+    /// The newest record of a user. `None` if there is none, or if another client wrote it.
+    async fn newest_record(&self, user_id: &str) -> Result<Option<HistoryRecord>, Error> {
+        let call = self
+            .client
+            .query()
+            .table_name(&self.tables.history)
+            .key_condition_expression("userId = :userId")
+            .expression_attribute_values(":userId", string(user_id))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(1)
+            .customize()
+            .interceptor(self.attempts())
+            .send();
+        let output = self.in_time(call).await.map_err(failure)?;
+        let record = output.items.into_iter().flatten().next().map(Item::from);
+        Ok(record.and_then(|item| from_item(item).ok()))
+    }
+
     /// Whether the last change of a user is as old as records become.
     fn is_older_than(&self, user: &User, days: u16) -> bool {
         let seconds = u64::from(days) * SECONDS_IN_A_DAY;
         let now = self.timestamp().unix_seconds();
         let oldest = Timestamp::from_unix_seconds(now.saturating_sub(seconds));
         let oldest = oldest.map(|oldest| oldest.to_string());
-        match user.attribute("updatedAt") {
-            Some(serde_dynamo::AttributeValue::S(updated)) => {
-                oldest.is_some_and(|oldest| *updated <= oldest)
-            }
-            Some(_) | None => true,
-        }
+        oldest.is_some_and(|oldest| is_updated_before(user, &oldest))
     }
 
     /// The items of the table of deleted users: at most `limit` of those after `start`, or the first
@@ -436,7 +464,7 @@ impl UserStore {
         };
         let user_id = UserId::stored(user_id);
         let user = self.get(&user_id, Consistency::Strong).await?;
-        let holder = self.owner(emails, email).await?;
+        let holder = self.holder(emails, email).await?;
         let is_same = self.get(&user_id, Consistency::Strong).await? == user;
         Ok(is_same.then_some(Moment { user, holder }))
     }
@@ -510,6 +538,14 @@ fn described_faults(table: &Table<'_>, description: &TableDescription) -> Vec<Ta
         faults.push(TableFault::Key { found, wanted });
     }
     faults
+}
+
+/// Whether the service last changed the user before this time, as far as the user says.
+fn is_updated_before(user: &User, time: &str) -> bool {
+    match user.attribute("updatedAt") {
+        Some(serde_dynamo::AttributeValue::S(updated)) => **updated < *time,
+        Some(_) | None => true,
+    }
 }
 
 /// An item of the table of deleted users.

@@ -8,7 +8,7 @@ use serde_dynamo::{Item, from_item};
 
 use super::{
     Author, Compared, Decision, Error, HistoryRecord, Stored, UserStore, WriteError, call::failure,
-    string,
+    reconcile::RECORDS_IN_A_PAGE, string,
 };
 use crate::user::{EventType, Timestamp, User, UserId};
 
@@ -32,6 +32,7 @@ impl UserStore {
             .expression_attribute_names("#type", "type")
             .expression_attribute_values(":erased", string(EventType::Erased.as_str()))
             .consistent_read(true)
+            .limit(RECORDS_IN_A_PAGE)
             .set_exclusive_start_key(start.map(|key| key.0))
             .customize()
             .interceptor(self.attempts())

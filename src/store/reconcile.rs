@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{Item, from_item};
 
 use super::{
@@ -50,12 +51,58 @@ pub enum Reconciled {
     Missing,
 }
 
-/// The records of which a user knows nothing.
-#[derive(Clone, Copy)]
-struct Ahead<'a> {
-    newest: &'a HistoryRecord,
-    /// The highest version that the user has had.
-    counted: Option<Version>,
+/// The maximum number of records in a page of a walk. A page must arrive within the time of one
+/// attempt, also over a slow link.
+pub(super) const RECORDS_IN_A_PAGE: i32 = 500;
+
+/// All records of a user, newest first.
+struct Records(Vec<HistoryRecord>);
+
+impl Records {
+    fn newest(&self) -> Option<&HistoryRecord> {
+        self.0.first()
+    }
+
+    /// Whether the user was erased: an erasure names it, or a user who was created later. The record
+    /// need not be the newest. An erasure follows the last write that it knew, and a copy may have
+    /// been put back and erased in between.
+    fn erase(&self, user: &User) -> bool {
+        self.0
+            .iter()
+            .any(|record| is_erasure_of(record, user.created_at()))
+    }
+
+    /// Whether an erasure is the last that is known of the user: no creation follows it.
+    fn end_in_erasure(&self) -> bool {
+        let mut since_creation = self.0.iter().take_while(|record| !is_creation(record));
+        since_creation.any(is_erasure)
+    }
+
+    /// Whether the user is behind its history: it has not been written since the newest record.
+    fn are_ahead_of(&self, last_write: Option<WriteId>) -> bool {
+        self.newest()
+            .is_some_and(|record| is_behind(last_write, record))
+    }
+
+    /// Whether the user is the one that was deleted, and not a later one with the same `userId`. A
+    /// user that another client made may have no `createdAt`.
+    fn show_same(&self, user: &User, deleted: &DeletedUser) -> bool {
+        let deletion = deleted.last_write();
+        let is_later =
+            |record: &HistoryRecord| is_creation(record) && WriteId::parse(&record.id) > deletion;
+        may_be_same(user, deleted) && (user.created_at().is_some() || !self.0.iter().any(is_later))
+    }
+
+    /// The highest version of the user: of what is `stored`, and of the records after its last write.
+    fn counted(&self, stored: &Stored) -> Option<Version> {
+        let of_user = stored.user.as_ref().and_then(User::last_write);
+        let of_deleted = stored.deleted.as_ref().and_then(DeletedUser::last_write);
+        let last_write = of_user.or(of_deleted);
+        let ahead = self.0.iter().filter(|it| is_behind(last_write, it));
+        let versions = ahead.filter_map(HistoryRecord::version);
+        let versions = versions.chain(stored.users().filter_map(User::version));
+        versions.max_by_key(|version| version.get())
+    }
 }
 
 /// Why a user was not written.
@@ -72,8 +119,8 @@ impl From<WriteError> for Unwritten {
 
 impl UserStore {
     /// Some records of the history: the newest of each user among those after `start`, or among the
-    /// first ones if `start` is `None`, and how many there were. Also returns the start of the next
-    /// call, or `None` if there are no more records.
+    /// first ones if `start` is `None`, and its erasures, and how many records there were. Also
+    /// returns the start of the next call, or `None` if there are no more records.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
@@ -86,6 +133,7 @@ impl UserStore {
             .scan()
             .table_name(&self.tables.history)
             .consistent_read(true)
+            .limit(RECORDS_IN_A_PAGE)
             .set_exclusive_start_key(start.map(|key| key.0))
             .customize()
             .interceptor(self.attempts())
@@ -94,58 +142,64 @@ impl UserStore {
         let items = output.items.unwrap_or_default();
         let count = items.len();
         let mut newest: BTreeMap<String, HistoryRecord> = BTreeMap::new();
+        let mut erasures = Vec::new();
         for item in items.into_iter().map(Item::from) {
             // An item that another client wrote may not be a record.
             let Ok(record) = from_item::<_, HistoryRecord>(item) else {
                 continue;
             };
             let known = newest.get(&record.user_id);
-            if known.is_none_or(|known| known.id < record.id) {
+            let is_newest = known.is_none_or(|known| known.id < record.id);
+            if is_erasure(&record) {
+                erasures.push(record.clone());
+            }
+            if is_newest {
                 newest.insert(record.user_id.clone(), record);
             }
         }
         let next = output.last_evaluated_key.map(RecordKey);
-        Ok((newest.into_values().collect(), count, next))
+        let records = newest.into_values().chain(erasures);
+        Ok((records.collect(), count, next))
     }
 
     /// The `userId`s of those `records` that do not agree with what is stored, or seem not to.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
-    pub async fn disagreeing(&self, records: &[HistoryRecord]) -> Result<Vec<String>, Error> {
-        let mut disagreeing = Vec::new();
+    pub async fn disagreeing(&self, records: &[HistoryRecord]) -> Result<BTreeSet<String>, Error> {
+        let mut disagreeing = BTreeSet::new();
         for records in records.chunks(MAX_KEYS) {
             let ids: BTreeSet<_> = records.iter().map(|record| &*record.user_id).collect();
             let (users, deleted) = (&self.tables.users, &self.tables.deleted_users);
-            let users = self.get_all(users, "userId", ids.clone(), &["userId", State::NAME]);
-            let users: HashMap<_, _> = users
-                .await?
-                .into_iter()
-                .map(user)
-                .map(|user| (user.user_id().to_owned(), user.last_write()))
-                .collect();
+            let attributes = ["userId", "createdAt", State::NAME];
+            let users = self.get_all(users, "userId", ids.clone(), &attributes);
+            let users = users.await?.into_iter().map(user);
+            let users = users.map(|user| (user.user_id().to_owned(), Seen::of(&user)));
+            let users: HashMap<_, _> = users.collect();
             let ids = ids.into_iter().filter(|id| !users.contains_key(*id));
             let ids: BTreeSet<_> = ids.collect();
             let deleted: HashMap<_, _> = if ids.is_empty() {
                 HashMap::new()
             } else {
-                let attributes = ["userId", DeletedUser::REVISION];
+                let attributes = ["userId", "user", DeletedUser::REVISION];
                 let deleted = self.get_all(deleted, "userId", ids, &attributes).await?;
-                let deleted = deleted.iter().filter_map(|item| {
-                    let revision = text(item, DeletedUser::REVISION);
-                    let last_write = revision.and_then(|id| WriteId::parse(&id));
-                    Some((text(item, "userId")?, last_write))
-                });
+                let deleted = deleted.iter().filter_map(Seen::of_deleted);
                 deleted.collect()
             };
             for record in records {
                 let user_id = &record.user_id;
                 let disagrees = match users.get(user_id).or_else(|| deleted.get(user_id)) {
-                    Some(last_write) => is_behind(*last_write, record),
+                    Some(Seen {
+                        last_write,
+                        created_at,
+                    }) => {
+                        is_behind(*last_write, record)
+                            || is_erasure_of(record, created_at.as_deref())
+                    }
                     None => self.should_be_there(record),
                 };
                 if disagrees {
-                    disagreeing.push(user_id.clone());
+                    disagreeing.insert(user_id.clone());
                 }
             }
         }
@@ -162,21 +216,30 @@ impl UserStore {
     ) -> Result<(Page<DeletedUser>, Vec<String>), Error> {
         let page = self.list_deleted(Limit::MAX, start, Consistency::Strong);
         let page = page.await?;
-        let ids: BTreeSet<_> = page.items.iter().map(|it| it.user.user_id()).collect();
-        if ids.is_empty() {
-            return Ok((page, Vec::new()));
-        }
-        let users = self.get_all(&self.tables.users, "userId", ids, &["userId", "createdAt"]);
-        let users: Vec<_> = users.await?.into_iter().map(user).collect();
+        let users = self.users_of(&page.items).await?;
         let twice = page.items.iter().filter(|deleted| {
             let same = users
                 .iter()
                 .find(|it| it.user_id() == deleted.user.user_id());
-            same.is_some_and(|user| is_same(user, deleted))
+            same.is_some_and(|user| may_be_same(user, deleted))
         });
         let twice = twice.map(|deleted| deleted.user.user_id().to_owned());
         let twice = twice.collect();
         Ok((page, twice))
+    }
+
+    /// The users with the `userId`s of at most 100 `deleted` users, with no more than their
+    /// `createdAt`.
+    ///
+    /// # Errors
+    /// The call to DynamoDB failed.
+    pub async fn users_of(&self, deleted: &[DeletedUser]) -> Result<Vec<User>, Error> {
+        let ids: BTreeSet<_> = deleted.iter().map(|it| it.user.user_id()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let users = self.get_all(&self.tables.users, "userId", ids, &["userId", "createdAt"]);
+        Ok(users.await?.into_iter().map(user).collect())
     }
 
     /// Brings the user and its history together, if they do not agree. Changes no field of the user,
@@ -190,104 +253,95 @@ impl UserStore {
         user_id: &str,
     ) -> Result<(Reconciled, Option<HistoryRecord>), Error> {
         let user_id = UserId::stored(user_id);
-        // First the record: a write between the two reads makes the user newer, and not older.
-        let page = self.history(&user_id, Limit::MAX, None).await?;
+        // First the records: a write between the two reads makes the user newer, and not older.
+        let records = self.records(&user_id).await?;
         let stored = self.get_stored(&user_id).await?;
-        let newest = page.items.first().cloned();
-        let found = self.compare(&stored, newest.as_ref());
-        let counted = match found {
-            Reconciled::CaughtUp | Reconciled::DeletedCaughtUp | Reconciled::Undeleted => {
-                self.counted(&user_id, &stored, page).await?
-            }
-            Reconciled::Agrees | Reconciled::Erased | Reconciled::Taken | Reconciled::Missing => {
-                None
-            }
-        };
-        let ahead = newest.as_ref().map(|newest| Ahead { newest, counted });
+        let found = self.compare(&stored, &records);
+        let counted = records.counted(&stored);
         let done = match found {
             Reconciled::CaughtUp => {
                 let plan = Plan::change(Compared::Known, RecordedClaim::Own);
-                let written = self.catch_up(author, &user_id, plan, ahead, found);
+                let written = self.catch_up(author, &user_id, plan, &records, counted, found);
                 written.await?
             }
             Reconciled::Undeleted => {
                 let plan = Plan::of(Reads::Both);
-                let written = self.catch_up(author, &user_id, plan, ahead, found);
+                let written = self.catch_up(author, &user_id, plan, &records, counted, found);
                 written.await?
             }
-            Reconciled::DeletedCaughtUp => match (&stored.deleted, ahead) {
-                (Some(deleted), Some(ahead)) => {
-                    self.catch_up_deleted(author, deleted, ahead).await?
+            Reconciled::DeletedCaughtUp => match (&stored.deleted, records.newest()) {
+                (Some(deleted), Some(newest)) => {
+                    self.catch_up_deleted(author, deleted, newest, counted)
+                        .await?
                 }
                 (None, _) | (_, None) => Reconciled::Agrees,
             },
             Reconciled::Missing => {
-                // The user may have ended or moved between the reads. Then it has a newer record.
-                let page = self.history(&user_id, Limit::MAX, None).await?;
-                match page.items.first() == newest.as_ref() {
+                // The user may have ended or moved between the reads. Then it has another record.
+                match self.records(&user_id).await?.0 == records.0 {
                     true => Reconciled::Missing,
                     false => Reconciled::Agrees,
                 }
             }
             Reconciled::Agrees | Reconciled::Erased | Reconciled::Taken => found,
         };
-        Ok((done, newest))
+        Ok((done, records.newest().cloned()))
     }
 
-    /// The highest version of the user: of what is `stored`, and of the records after its last write.
-    /// `page` has the newest records.
-    async fn counted(
-        &self,
-        user_id: &UserId,
-        stored: &Stored,
-        mut page: Page<HistoryRecord>,
-    ) -> Result<Option<Version>, Error> {
-        let last_write = match (&stored.user, &stored.deleted) {
-            (Some(user), _) => user.last_write(),
-            (None, deleted) => deleted.as_ref().and_then(DeletedUser::last_write),
-        };
-        let of_stored = stored.users().filter_map(User::version);
-        let mut counted = of_stored.max_by_key(|version| version.get());
+    /// What [`UserStore::reconcile`] would find, at one moment: what is stored is the same before and
+    /// after the comparison. `None` if the user has changed meanwhile. Changes nothing.
+    ///
+    /// # Errors
+    /// The call to DynamoDB failed.
+    pub async fn to_reconcile(&self, user_id: &str) -> Result<Option<Reconciled>, Error> {
+        let user_id = UserId::stored(user_id);
+        let records = self.records(&user_id).await?;
+        let stored = self.get_stored(&user_id).await?;
+        let found = self.compare(&stored, &records);
+        let is_same = self.get_stored(&user_id).await? == stored;
+        Ok(is_same.then_some(found))
+    }
+
+    /// All records of a user.
+    async fn records(&self, user_id: &UserId) -> Result<Records, Error> {
+        let mut records = Vec::new();
+        let mut start = None;
         loop {
-            let read = page.items.len();
-            let ahead = page.items.iter();
-            let ahead: Vec<_> = ahead.take_while(|it| is_behind(last_write, it)).collect();
-            let versions = ahead.iter().filter_map(|record| record.version());
-            counted = versions.chain(counted).max_by_key(|version| version.get());
-            if ahead.len() < read || page.next.is_none() {
-                return Ok(counted);
+            let page = self.history(user_id, Limit::MAX, start.as_ref()).await?;
+            records.extend(page.items);
+            start = page.next;
+            if start.is_none() {
+                return Ok(Records(records));
             }
-            page = self
-                .history(user_id, Limit::MAX, page.next.as_ref())
-                .await?;
         }
     }
 
     /// What there is to do for what is `stored`.
-    fn compare(&self, stored: &Stored, newest: Option<&HistoryRecord>) -> Reconciled {
-        let is_erased = |user: &User| {
-            newest.is_some_and(|record| {
-                record.event_type == EventType::Erased.as_str()
-                    && user.created_at() <= record.created_at.as_deref()
-            })
-        };
-        let is_behind = |last_write| newest.is_some_and(|record| is_behind(last_write, record));
+    fn compare(&self, stored: &Stored, records: &Records) -> Reconciled {
         match (&stored.user, &stored.deleted) {
-            (Some(user), _) if is_erased(user) => Reconciled::Erased,
-            (Some(user), Some(deleted)) if is_same(user, deleted) => Reconciled::Undeleted,
-            (Some(user), _) if is_behind(user.last_write()) => Reconciled::CaughtUp,
-            (None, Some(deleted)) if is_erased(&deleted.user) => Reconciled::Erased,
-            (None, Some(deleted)) if is_behind(deleted.last_write()) => Reconciled::DeletedCaughtUp,
-            (None, None) if newest.is_some_and(|record| self.should_be_there(record)) => {
-                Reconciled::Missing
+            (Some(user), _) if records.erase(user) => Reconciled::Erased,
+            (Some(user), Some(deleted)) if records.show_same(user, deleted) => {
+                Reconciled::Undeleted
             }
+            (Some(user), _) if records.are_ahead_of(user.last_write()) => Reconciled::CaughtUp,
+            (None, Some(deleted)) if records.erase(&deleted.user) => Reconciled::Erased,
+            (None, Some(deleted)) if records.are_ahead_of(deleted.last_write()) => {
+                Reconciled::DeletedCaughtUp
+            }
+            (None, None) if self.is_missing(records) => Reconciled::Missing,
             (Some(_), _) | (None, Some(_) | None) => Reconciled::Agrees,
         }
     }
 
+    /// Whether a user with these records should be a user or a deleted user.
+    fn is_missing(&self, records: &Records) -> bool {
+        let newest = records.newest();
+        newest.is_some_and(|record| self.should_be_there(record)) && !records.end_in_erasure()
+    }
+
     /// Whether a user with this newest record should be a user or a deleted user.
     fn should_be_there(&self, record: &HistoryRecord) -> bool {
-        if record.event_type == EventType::Erased.as_str() {
+        if is_erasure(record) {
             return false;
         }
         let days = u64::from(self.retention.deleted_users_days);
@@ -297,25 +351,24 @@ impl UserStore {
         record.event_type != EventType::Deleted.as_str() || is_kept
     }
 
-    /// Writes the user again, after the records that are `ahead`, as long as it is as it was `found`. A deleted
-    /// user that the plan reads is taken out.
+    /// Writes the user again, after its `records`, as long as it is as it was `found`. A deleted user
+    /// that the plan reads is taken out.
     async fn catch_up(
         &self,
         author: Author<'_>,
         user_id: &UserId,
         plan: Plan,
-        ahead: Option<Ahead<'_>>,
+        records: &Records,
+        counted: Option<Version>,
         found: Reconciled,
     ) -> Result<Reconciled, Error> {
-        let newest = ahead.map(|ahead| ahead.newest);
-        let counted = ahead.and_then(|ahead| ahead.counted);
-        let id = newest.and_then(|record| WriteId::parse(&record.id));
+        let id = records.newest().and_then(|it| WriteId::parse(&it.id));
         let plan = match id {
             Some(id) => plan.after(id),
             None => plan,
         };
         let decide = |read: &Stored, now: Timestamp| match &read.user {
-            Some(user) if self.compare(read, newest) == found => {
+            Some(user) if self.compare(read, records) == found => {
                 let user = user.clone().caught_up(counted, now, author.actor);
                 Ok(Decision::Store(Box::new(user)))
             }
@@ -331,20 +384,23 @@ impl UserStore {
         }
     }
 
-    /// Deletes the deleted user once more, after the records that are `ahead`.
+    /// Deletes the deleted user once more, after its `newest` record.
     async fn catch_up_deleted(
         &self,
         author: Author<'_>,
         deleted: &DeletedUser,
-        ahead: Ahead<'_>,
+        newest: &HistoryRecord,
+        counted: Option<Version>,
     ) -> Result<Reconciled, Error> {
         let user_id = deleted.user.user_id();
-        let previous = deleted.last_write().max(WriteId::parse(&ahead.newest.id));
+        let previous = deleted.last_write().max(WriteId::parse(&newest.id));
+        let kept = u64::from(self.retention.deleted_users_days) * SECONDS_IN_A_DAY;
         let mut pauses = Pauses::of(self);
         loop {
             let now = self.timestamp();
-            let id = WriteId::after(previous, now);
-            let after = deleted.caught_up(ahead.counted, id);
+            // As after each deletion, a user who is being created has a later id.
+            let id = previous.map_or_else(|| WriteId::after(None, now), |it| it.ended(now));
+            let after = deleted.caught_up(counted, id, now, kept);
             let record = after.user.version().and_then(|version| {
                 let event = Event {
                     event_type: EventType::Deleted,
@@ -371,13 +427,52 @@ impl UserStore {
 
 /// Whether the user has not been written since this `record` of its history. A user whose last write
 /// is unknown counts as not behind: its next write follows all records.
-fn is_behind(last_write: Option<WriteId>, record: &HistoryRecord) -> bool {
+pub(super) fn is_behind(last_write: Option<WriteId>, record: &HistoryRecord) -> bool {
     let id = WriteId::parse(&record.id);
     last_write.zip(id).is_some_and(|(write, id)| write < id)
 }
 
-/// Whether the user is the one that was deleted, and not a later one with the same `userId`.
-fn is_same(user: &User, deleted: &DeletedUser) -> bool {
-    let created_at = user.created_at();
-    created_at.is_some() && created_at == deleted.user.created_at()
+/// What is compared of a user or a deleted user.
+struct Seen {
+    last_write: Option<WriteId>,
+    created_at: Option<String>,
+}
+
+impl Seen {
+    fn of(user: &User) -> Self {
+        Self {
+            last_write: user.last_write(),
+            created_at: user.created_at().map(str::to_owned),
+        }
+    }
+
+    /// The same of an item of the table of deleted users, with its `userId`.
+    fn of_deleted(item: &HashMap<String, AttributeValue>) -> Option<(String, Self)> {
+        let revision = text(item, DeletedUser::REVISION);
+        let user = item.get("user").and_then(|user| user.as_m().ok());
+        let seen = Self {
+            last_write: revision.and_then(|id| WriteId::parse(&id)),
+            created_at: user.and_then(|user| text(user, "createdAt")),
+        };
+        Some((text(item, "userId")?, seen))
+    }
+}
+
+/// Whether the user can be the one that was deleted.
+pub fn may_be_same(user: &User, deleted: &DeletedUser) -> bool {
+    user.created_at() == deleted.user.created_at()
+}
+
+fn is_creation(record: &HistoryRecord) -> bool {
+    record.event_type == EventType::Created.as_str()
+}
+
+fn is_erasure(record: &HistoryRecord) -> bool {
+    record.event_type == EventType::Erased.as_str()
+}
+
+/// Whether this is the record of an erasure of a user that was created at this time, or of a later
+/// user with the same `userId`.
+fn is_erasure_of(record: &HistoryRecord, created_at: Option<&str>) -> bool {
+    is_erasure(record) && created_at <= record.created_at.as_deref()
 }

@@ -44,14 +44,22 @@ impl DeletedUser {
         }
     }
 
-    /// The same deleted user after this `write`, which changes nothing, and which counts as a write
-    /// after the version `counted`, if that is the higher one.
+    /// The same deleted user after this `write` at the time `now`, which changes no field of it, and
+    /// which counts as a write after the version `counted`, if that is the higher one. It is kept for
+    /// `seconds` from now, because the record of the write is as new as that.
     #[must_use]
-    pub fn caught_up(&self, counted: Option<Version>, write: WriteId) -> Self {
+    pub fn caught_up(
+        &self,
+        counted: Option<Version>,
+        write: WriteId,
+        now: Timestamp,
+        seconds: u64,
+    ) -> Self {
         let mut user = self.user.clone();
         user.count(counted);
         Self {
             user: user.at_next_version(),
+            expires_at: self.expires_at.max(now.unix_seconds() + seconds),
             revision: write.to_string(),
             ..self.clone()
         }

@@ -53,6 +53,12 @@ impl WriteId {
         (uuid.get_version_num() == 7 && is_canonical).then_some(Self(uuid))
     }
 
+    /// The second in the id. `None` if it is after the year 9999.
+    #[cfg(feature = "local")]
+    pub fn second(self) -> Option<Timestamp> {
+        Timestamp::from_unix_seconds(self.ticks() / TICKS_IN_A_MILLISECOND / 1_000)
+    }
+
     /// The time in the id, in ticks since 1970.
     fn ticks(self) -> u64 {
         let (high, _) = self.0.as_u64_pair();

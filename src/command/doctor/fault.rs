@@ -18,8 +18,10 @@ pub(super) enum Code {
     ClaimMissing,
     ClaimOfAnother,
     ClaimOfDeletedUser,
+    ClaimUnreadable,
     ClockSkew,
     DeletedUserExpired,
+    DeletedUserIsUser,
     DeletedUserUnreadable,
     HistoryVersionWrong,
     HistoryWriteMissing,
@@ -32,6 +34,7 @@ pub(super) enum Code {
     TtlAttributeWrong,
     TtlOff,
     TtlUnwanted,
+    UserBehindHistory,
     VersionDiffers,
 }
 
@@ -84,16 +87,28 @@ impl Fault {
         }
     }
 
-    /// A fault of items of `table`: of these `users`. `None` if there are none. `what` says which items
-    /// these are, and `so` what follows from it, if that is not plain.
+    /// A fault of items of `table`: of these `users`. `None` if there are none. The first of the
+    /// `sentences` says which items these are, and the second what follows from it, if that is not plain.
     pub(super) fn of_items(
         code: Code,
         table: &str,
         users: Vec<String>,
+        sentences: [&str; 2],
+        remedy: String,
+    ) -> Option<Self> {
+        Self::of_some(code, table, users.len(), users, sentences, remedy)
+    }
+
+    /// A fault of `count` items of `table`, of which some are about these `users`. See
+    /// [`Fault::of_items`].
+    pub(super) fn of_some(
+        code: Code,
+        table: &str,
+        count: usize,
+        users: Vec<String>,
         [what, so]: [&str; 2],
         remedy: String,
     ) -> Option<Self> {
-        let count = users.len();
         (count > 0).then(|| Self {
             table: Some(table.to_owned()),
             count: Some(count),

@@ -10,7 +10,10 @@ use tokio::time::sleep;
 
 use super::super::{Error, patiently};
 use crate::{
-    store::{Consistency, DeletedEntry, HistoryFault, Limit, Moment, UserStore},
+    store::{
+        Consistency, DeletedEntry, HistoryFault, Holder, Limit, Moment, Reconciled, UserStore,
+        may_be_same,
+    },
     user::{EmailKey, User, UserId},
 };
 
@@ -33,6 +36,13 @@ pub(super) struct Readable {
     pub(super) history: bool,
 }
 
+impl Readable {
+    /// Whether what `reconcile` compares can be read.
+    fn can_reconcile(self) -> bool {
+        self.users && self.deleted_users && self.history
+    }
+}
+
 /// What was seen, and what is wrong: the `userId`s of the users, by the fault.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
@@ -43,11 +53,17 @@ pub(super) struct Sample {
     pub(super) claim_missing: Vec<String>,
     pub(super) claim_of_another: Vec<String>,
     pub(super) claim_left_over: Vec<String>,
+    /// The number of claims that name no user.
+    pub(super) claims_unreadable: usize,
+    /// Users whose address has such a claim.
+    pub(super) claim_unreadable: Vec<String>,
     pub(super) claim_of_deleted_user: Vec<String>,
     pub(super) history_write_missing: Vec<String>,
     pub(super) history_version_wrong: Vec<String>,
     pub(super) deleted_user_unreadable: Vec<String>,
     pub(super) deleted_user_expired: Vec<String>,
+    pub(super) deleted_user_is_user: Vec<String>,
+    pub(super) user_behind_history: Vec<String>,
 }
 
 /// A user, and an address.
@@ -64,6 +80,8 @@ struct Suspects {
     histories: BTreeSet<String>,
     /// Deleted users that cannot be read, or should be gone.
     deleted: BTreeSet<String>,
+    /// Users and deleted users for whom `reconcile` seems to have work.
+    unreconciled: BTreeSet<String>,
 }
 
 impl Suspects {
@@ -72,6 +90,7 @@ impl Suspects {
             && self.holders.is_empty()
             && self.histories.is_empty()
             && self.deleted.is_empty()
+            && self.unreconciled.is_empty()
     }
 }
 
@@ -133,8 +152,15 @@ async fn look_at_users(
                 .try_collect::<Vec<_>>();
             for (user, fault) in page.items.iter().zip(faults.await?) {
                 sample.histories += 1;
-                if fault.is_some() {
-                    suspects.histories.insert(user.user_id().to_owned());
+                let user_id = user.user_id().to_owned();
+                match fault {
+                    Some(HistoryFault::UserBehind) if readable.can_reconcile() => {
+                        suspects.unreconciled.insert(user_id);
+                    }
+                    Some(HistoryFault::WriteMissing | HistoryFault::OtherVersion) => {
+                        suspects.histories.insert(user_id);
+                    }
+                    Some(HistoryFault::UserBehind) | None => {}
                 }
             }
         }
@@ -154,7 +180,10 @@ async fn look_at_claims(
 ) -> Result<(), Error> {
     let mut start = None;
     while sample.claims < size {
-        let (mut claims, next) = patiently(|| store.claims(start.as_ref())).await?;
+        let (mut claims, unreadable, next) = patiently(|| store.claims(start.as_ref())).await?;
+        let unreadable = unreadable.min(size - sample.claims);
+        sample.claims_unreadable += unreadable;
+        sample.claims += unreadable;
         claims.truncate(size - sample.claims);
         sample.claims += claims.len();
         let left_over = patiently(|| store.left_over(claims.clone())).await?;
@@ -188,6 +217,9 @@ async fn look_at_deleted_users(
         suspects
             .deleted
             .extend(wrong.map(|entry| entry.user_id.clone()));
+        if readable.can_reconcile() {
+            look_at_histories_of_deleted_users(store, &entries, sample, suspects).await?;
+        }
         if readable.users && readable.claims {
             let users = entries.into_iter().filter_map(|entry| entry.deleted);
             let users: Vec<User> = users.map(|deleted| deleted.user).collect();
@@ -201,6 +233,39 @@ async fn look_at_deleted_users(
             break;
         }
     }
+    Ok(())
+}
+
+/// Finds deleted users who are behind their history, and those who seem to be users too.
+async fn look_at_histories_of_deleted_users(
+    store: &UserStore,
+    entries: &[DeletedEntry],
+    sample: &mut Sample,
+    suspects: &mut Suspects,
+) -> Result<(), Error> {
+    let deleted: Vec<_> = entries.iter().filter_map(|it| it.deleted.clone()).collect();
+    let users = patiently(|| store.users_of(&deleted)).await?;
+    let (mut alone, mut twice) = (Vec::new(), Vec::new());
+    for deleted in &deleted {
+        let user_id = deleted.user.user_id();
+        match users.iter().find(|user| user.user_id() == user_id) {
+            Some(user) if may_be_same(user, deleted) => twice.push(user_id.to_owned()),
+            // The history goes on with a later user.
+            Some(_) => {}
+            None => alone.push(deleted),
+        }
+    }
+    let behind = stream::iter(&alone)
+        .map(|deleted| patiently(move || store.is_behind_history(deleted)))
+        .buffered(QUERIES_AT_ONCE)
+        .try_collect::<Vec<_>>()
+        .await?;
+    sample.histories += behind.len();
+    let behind = alone.iter().zip(behind).filter(|(_, is_behind)| *is_behind);
+    let behind = behind.map(|(deleted, _)| deleted.user.user_id().to_owned());
+    suspects
+        .unreconciled
+        .extend(twice.into_iter().chain(behind));
     Ok(())
 }
 
@@ -241,16 +306,19 @@ async fn look_again(
             continue;
         }
         match holder {
-            None => sample.claim_missing.push(user_id),
-            Some(holder) if holder.as_str() != user_id => sample.claim_of_another.push(user_id),
-            Some(_) => {}
+            Holder::Nobody => sample.claim_missing.push(user_id),
+            Holder::Unreadable => sample.claim_unreadable.push(user_id),
+            Holder::User(holder) if holder.as_str() != user_id => {
+                sample.claim_of_another.push(user_id);
+            }
+            Holder::User(_) => {}
         }
     }
     for (user_id, email) in suspects.holders {
         let Some(Moment { user, holder }) = moment(store, &user_id, &email).await? else {
             continue;
         };
-        let holds = holder.is_some_and(|holder| holder.as_str() == user_id);
+        let holds = matches!(&holder, Holder::User(holder) if holder.as_str() == user_id);
         if !holds || has_address(user.as_ref(), &email) {
             continue;
         }
@@ -271,7 +339,8 @@ async fn look_again(
         match patiently(|| store.history_fault(&user)).await? {
             Some(HistoryFault::WriteMissing) => sample.history_write_missing.push(user_id),
             Some(HistoryFault::OtherVersion) => sample.history_version_wrong.push(user_id),
-            None => {}
+            // It was written since, and the next look finds it if it still is.
+            Some(HistoryFault::UserBehind) | None => {}
         }
     }
     for user_id in suspects.deleted {
@@ -282,7 +351,29 @@ async fn look_again(
             None => {}
         }
     }
+    for user_id in suspects.unreconciled {
+        match unreconciled(store, &user_id).await? {
+            // What was erased is there, and seems to be behind. The command says what to do.
+            Some(Reconciled::CaughtUp | Reconciled::DeletedCaughtUp | Reconciled::Erased) => {
+                sample.user_behind_history.push(user_id);
+            }
+            Some(Reconciled::Undeleted) => sample.deleted_user_is_user.push(user_id),
+            Some(Reconciled::Agrees | Reconciled::Taken | Reconciled::Missing) | None => {}
+        }
+    }
     Ok(())
+}
+
+/// What `reconcile` finds for a user, at one moment. `None` if the user changes each time that it is
+/// read.
+async fn unreconciled(store: &UserStore, user_id: &str) -> Result<Option<Reconciled>, Error> {
+    for _ in 0..MAX_LOOKS {
+        let found = patiently(|| store.to_reconcile(user_id)).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The user and the holder of the claim on an address, at one moment. `None` if the user changes

@@ -74,9 +74,25 @@ async fn an_item_of_the_table_of_claims_that_is_no_claim_is_passed_over() {
     service.put_claim_of_nobody("canary@example.com").await;
     let report = report(claim_emails(&service, 1_000)).await;
     assert!(
-        report.starts_with("1 users: 0 claimed now, 1 before"),
+        report.starts_with("Claims that name no user, so nobody can have the address: 1."),
         "{report}"
     );
+    assert!(
+        report.contains("\n1 users: 0 claimed now, 1 before"),
+        "{report}"
+    );
+    // A user with this address is listed, and the others get their claims.
+    let ids = [some_id(), some_id()];
+    let blocked = legacy_user(&ids[0], "Canary@example.com");
+    service.put_item(blocked).await;
+    service.put_item(legacy_user(&ids[1], &some_email())).await;
+    let report = self::report(claim_emails(&service, 1_000)).await;
+    assert!(
+        report.contains("\n3 users: 1 claimed now, 1 before"),
+        "{report}"
+    );
+    let line = format!("\n  {} has an address whose claim names no user", ids[0]);
+    assert!(report.contains(&line), "{report}");
 }
 
 #[tokio::test]

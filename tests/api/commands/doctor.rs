@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{
-    Service, ada, history, legacy_user,
-    program::{output, user_service},
+    Copied, Service, ada, history, legacy_user,
+    program::{on_tables_of, output, run, user_service},
     some_email, some_id,
 };
 
@@ -260,6 +260,18 @@ fn tables(service: &Service) -> [&str; 5] {
     ]
 }
 
+#[tokio::test]
+async fn a_table_of_idempotency_keys_that_no_option_names_may_have_another_name() {
+    let service = lived_in().await;
+    let report = report(on_tables_of(&service, &["doctor", "--json"])).await;
+    assert_eq!(report["faults"], json!([]));
+    let skipped = report["skipped"].to_string();
+    assert!(
+        skipped.contains("--idempotency-table does not name it"),
+        "{skipped}"
+    );
+}
+
 type Key = Vec<(&'static str, ScalarAttributeType)>;
 
 /// The key of a table, and whether its items expire.
@@ -364,6 +376,21 @@ async fn a_claim_of_nobody_and_one_of_a_user_with_another_address_are_found() {
 }
 
 #[tokio::test]
+async fn a_claim_that_names_no_user_is_found_whether_a_user_has_its_address_or_not() {
+    let service = lived_in().await;
+    let user = legacy_user(&some_id(), "canary@example.com");
+    service.put_claim_of_nobody("canary@example.com").await;
+    finds_only(&service, "claim_unreadable", service.emails_table()).await;
+    service.put_item(user).await;
+    finds_only(&service, "claim_unreadable", service.emails_table()).await;
+    let claim = service.dynamodb().delete_item();
+    let claim = claim.table_name(service.emails_table());
+    let claim = claim.key("email", string(&json!("canary@example.com")));
+    claim.send().await.unwrap();
+    finds_only(&service, "claim_missing", service.table()).await;
+}
+
+#[tokio::test]
 async fn a_claim_of_a_deleted_user_is_found() {
     let service = lived_in().await;
     let user = create(&service).await;
@@ -382,15 +409,7 @@ async fn a_history_without_the_last_write_is_found_whether_it_has_earlier_ones_o
     let renamed = json!({ "name": "Another canary" });
     let _ = service.patch(&path(&user), &renamed).await.has_status(200);
     for record in history(&service, id(&user)).await.iter().rev() {
-        service
-            .dynamodb()
-            .delete_item()
-            .table_name(service.history_table())
-            .key("userId", string(&user["userId"]))
-            .key("id", string(&record["id"]))
-            .send()
-            .await
-            .unwrap();
+        remove_record(&service, id(&user), &record["id"]).await;
         finds_only(&service, "history_write_missing", service.history_table()).await;
     }
     // The next write has its record again.
@@ -428,15 +447,7 @@ async fn a_user_that_was_last_changed_before_the_oldest_record_needs_none() {
         [record] => (record["id"].clone(),),
         other => panic!("{other:?}"),
     };
-    service
-        .dynamodb()
-        .delete_item()
-        .table_name(service.history_table())
-        .key("userId", string(&user["userId"]))
-        .key("id", string(&record))
-        .send()
-        .await
-        .unwrap();
+    remove_record(&service, id(&user), &record).await;
     finds_only(&service, "history_write_missing", service.history_table()).await;
     let long_ago = json!({ "S": "2020-01-01T00:00:00.000Z" });
     assert!(
@@ -444,6 +455,99 @@ async fn a_user_that_was_last_changed_before_the_oldest_record_needs_none() {
             .set_attribute(id(&user), "updatedAt", &long_ago)
             .await
     );
+    assert_eq!(found(&service).await, []);
+}
+
+#[tokio::test]
+async fn a_user_of_an_earlier_release_whose_address_a_command_claimed_needs_no_record() {
+    let service = Service::start().await;
+    let mut user = legacy_user(&some_id(), &some_email());
+    let actor = json!({ "type": { "S": "service" }, "id": { "S": "canary" } });
+    user["updatedBy"] = json!({ "M": actor });
+    user["version"] = json!({ "N": "7" });
+    user["updatedAt"] = json!({ "S": "2026-01-01T00:00:00.000Z" });
+    service.put_item(user.clone()).await;
+    run(&service, &["claim-emails"]).await;
+    assert_eq!(found(&service).await, []);
+    // Its next write by the service has a record.
+    let user_id = user["userId"]["S"].as_str().unwrap();
+    let renamed = json!({ "name": "Another canary" });
+    let path = format!("/users/{user_id}");
+    let _ = service.patch(&path, &renamed).await.has_status(200);
+    assert_eq!(found(&service).await, []);
+    let records = history(&service, user_id).await;
+    remove_record(&service, user_id, &records[0]["id"]).await;
+    finds_only(&service, "history_write_missing", service.history_table()).await;
+}
+
+// What `reconcile` mends.
+
+/// Runs the remedy of the only fault, which is a command.
+async fn run_remedy(service: &Service) -> String {
+    let report = report(doctor(service, &[])).await;
+    let remedy = report["faults"][0]["remedy"].as_str().unwrap();
+    let mut command = remedy.split(' ');
+    assert_eq!(command.next(), Some("user-service"), "{remedy}");
+    let mut command = user_service(&command.collect::<Vec<_>>());
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
+    let output = output(command).await;
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_user_behind_its_history_is_found_and_the_remedy_is_the_command_that_mends_it() {
+    let service = lived_in().await;
+    let user = create(&service).await;
+    let copy = service.item(id(&user)).await;
+    let renamed = json!({ "name": "Another canary" });
+    let _ = service.patch(&path(&user), &renamed).await.has_status(200);
+    service.put_item(copy).await;
+    finds_only(&service, "user_behind_history", service.table()).await;
+    let text = run_remedy(&service).await;
+    assert!(
+        text.contains(": 1 users and 0 deleted users were"),
+        "{text}"
+    );
+    assert_eq!(found(&service).await, []);
+}
+
+#[tokio::test]
+async fn a_deleted_user_behind_its_history_is_found() {
+    let service = lived_in().await;
+    let user = create(&service).await;
+    let _ = service.delete(&path(&user)).await.has_status(204);
+    let copy = service.item_of(Copied::DeletedUsers, id(&user)).await;
+    let restore = format!("/deleted-users/{}/restore", id(&user));
+    let _ = service.post(&restore, &json!({})).await.has_status(200);
+    let _ = service.delete(&path(&user)).await.has_status(204);
+    assert_eq!(found(&service).await, []);
+    service.put_item_into(Copied::DeletedUsers, copy).await;
+    finds_only(&service, "user_behind_history", service.table()).await;
+    let text = run_remedy(&service).await;
+    assert!(
+        text.contains(": 0 users and 1 deleted users were"),
+        "{text}"
+    );
+    assert_eq!(found(&service).await, []);
+}
+
+#[tokio::test]
+async fn a_user_who_is_a_deleted_user_at_once_is_found() {
+    let service = lived_in().await;
+    let user = create(&service).await;
+    let item = service.item(id(&user)).await;
+    let _ = service.delete(&path(&user)).await.has_status(204);
+    let copy = service.item_of(Copied::DeletedUsers, id(&user)).await;
+    let restore = format!("/deleted-users/{}/restore", id(&user));
+    let _ = service.post(&restore, &json!({})).await.has_status(200);
+    assert_eq!(found(&service).await, []);
+    service.put_item_into(Copied::DeletedUsers, copy).await;
+    let deleted_users = service.deleted_users_table();
+    finds_only(&service, "deleted_user_is_user", deleted_users).await;
+    // It is one fault, also if the user is behind its history.
+    service.put_item(item).await;
+    let _ = run_remedy(&service).await;
     assert_eq!(found(&service).await, []);
 }
 
@@ -470,6 +574,13 @@ async fn a_deleted_user_that_cannot_be_read_is_found() {
         service.deleted_users_table(),
     )
     .await;
+    // The user is not lost.
+    let report = report(doctor(&service, &[])).await;
+    let remedy = report["faults"][0]["remedy"].as_str().unwrap();
+    let commands = ["update-item", "SET expiresAt", "delete-item", "--key"];
+    for part in commands {
+        assert!(remedy.contains(part), "{remedy}");
+    }
 }
 
 // What surrounds the tables.
@@ -489,7 +600,11 @@ async fn each_operation_that_the_credentials_do_not_allow_is_found_and_named() {
         ),
         (
             &["BatchGetItem"],
-            &[service.table(), service.emails_table()],
+            &[
+                service.table(),
+                service.emails_table(),
+                service.deleted_users_table(),
+            ],
         ),
         (&["DescribeTable"], &tables(&service)),
         (&["DescribeTimeToLive"], &tables(&service)),
@@ -637,6 +752,18 @@ async fn a_store_that_is_not_reached_is_one_line_and_exit_code_2() {
     assert_eq!(output.stdout, b"");
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("DynamoDB was not reached"), "{text}");
+}
+
+async fn remove_record(service: &Service, user_id: &str, record: &Value) {
+    service
+        .dynamodb()
+        .delete_item()
+        .table_name(service.history_table())
+        .key("userId", string(&json!(user_id)))
+        .key("id", string(record))
+        .send()
+        .await
+        .unwrap();
 }
 
 fn string(value: &Value) -> AttributeValue {

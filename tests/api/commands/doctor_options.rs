@@ -154,8 +154,9 @@ async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reporte
     // `0.0.0.0` is reachable here, and is no loopback host.
     let proxy = StoreProxy::start(embedded.endpoint_url()).await;
     let url = proxy.endpoint_url().replace("127.0.0.1", "0.0.0.0");
-    let doctor = || {
+    let doctor = |options: &[&str]| {
         let mut command = user_service(&["doctor", "--json"]);
+        command.args(options);
         command.envs([
             ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
             ("AWS_REGION", "us-east-1"),
@@ -164,7 +165,8 @@ async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reporte
         ]);
         output(command)
     };
-    let unprotected = doctor().await;
+    let keys = ["--idempotency-table", "UserIdempotencyKeys"];
+    let unprotected = doctor(&keys).await;
     assert_eq!(codes(&unprotected.stdout), ["protection_off"; 4]);
     let report: Value = serde_json::from_slice(&unprotected.stdout).unwrap();
     let skipped = json!([{
@@ -178,9 +180,15 @@ async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reporte
         let update = update.deletion_protection_enabled(true);
         update.send().await.unwrap();
     }
-    let protected = doctor().await;
+    let protected = doctor(&keys).await;
     assert_eq!(codes(&protected.stdout), [""; 0]);
     assert_eq!(protected.status.code(), Some(0));
+    // A stack makes a table of idempotency keys whose name is not the default.
+    let delete = client.delete_table().table_name(keys[1]).send();
+    delete.await.unwrap();
+    let without_keys = doctor(&[]).await;
+    assert_eq!(codes(&without_keys.stdout), [""; 0]);
+    assert_eq!(codes(&doctor(&keys).await.stdout), ["table_missing"]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Copied, Service, Setup, ada, all_users, claims_are_those_of_the_users, history,
-    history_is_exact, history_types,
+    history_is_exact, history_types, legacy_user,
     program::{one_line, output, run, run_with_progress, user_service},
     random_write, send_write, some_id,
 };
@@ -91,6 +91,13 @@ async fn the_version_follows_those_of_all_records_that_the_user_does_not_know() 
     assert_eq!(user["version"], 123);
 }
 
+/// The time in the id of a record: 48 bits of milliseconds, and 12 bits of parts of one.
+fn ticks(id: &Value) -> u64 {
+    let digits = id.as_str().unwrap().replace('-', "");
+    let number = |digits| u64::from_str_radix(digits, 16).unwrap();
+    (number(&digits[..12]) << 12) + number(&digits[13..16])
+}
+
 #[tokio::test]
 async fn a_deleted_user_behind_its_history_stays_deleted_with_a_record_after_all_others() {
     let service = Service::start().await;
@@ -101,13 +108,23 @@ async fn a_deleted_user_behind_its_history_stays_deleted_with_a_record_after_all
     let _ = service.post(&restore, &json!({})).await.has_status(200);
     rename(&service, &path).await;
     service.remove_item(Copied::Users, &user_id).await;
-    service.put_item_into(Copied::DeletedUsers, copy).await;
+    let mut soon = copy.clone();
+    let expires_at: u64 = copy["expiresAt"]["N"].as_str().unwrap().parse().unwrap();
+    soon["expiresAt"]["N"] = json!((expires_at - 29 * 24 * 60 * 60).to_string());
+    service.put_item_into(Copied::DeletedUsers, soon).await;
 
     assert_eq!(reconcile(&service).await, ([0, 1, 0, 0], vec![]));
     history_is_exact(&service, &user_id).await;
     let records = history(&service, &user_id).await;
     assert_eq!(records[4]["type"], "user.deleted");
     assert_eq!(records[4]["version"], 5);
+    // It stays as long as its new record says that it should be there.
+    let item = service.item_of(Copied::DeletedUsers, &user_id).await;
+    assert!(item["expiresAt"]["N"].as_str() >= copy["expiresAt"]["N"].as_str());
+    // A creation under way does not know of it, and gets a later id.
+    let ticks = records[3..].iter().map(|record| ticks(&record["id"]));
+    let ticks: Vec<_> = ticks.collect();
+    assert_eq!(ticks[1], ticks[0] + 1, "{records:#?}");
     assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
     let restored = service.post(&restore, &json!({})).await.has_status(200);
     assert_eq!(restored.json()["version"], 6);
@@ -222,6 +239,84 @@ async fn an_erased_user_is_left_to_forget_erased_which_can_read_another_history(
 }
 
 #[tokio::test]
+async fn an_erasure_of_a_copy_that_was_put_back_counts_though_later_records_are_newer() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let copy = service.item(&user_id).await;
+    rename(&service, &path).await;
+    rename(&service, &path).await;
+    service.put_item(copy.clone()).await;
+    let _ = service
+        .delete(&format!("{path}?erase=true"))
+        .await
+        .has_status(204);
+    let types = history_types(&service, &user_id).await;
+    assert_eq!(types[1..], ["user.erased", "user.updated", "user.updated"]);
+    // It was erased, and is not missing.
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    service.put_item(copy).await;
+    let erased = "1 users were erased, and are there. Run forget-erased.".to_owned();
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![erased]));
+    let text = run(&service, &["forget-erased"]).await;
+    assert_eq!(text, "1 records of erasures: 1 users erased again.\n");
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+}
+
+#[tokio::test]
+async fn a_later_life_of_an_erased_user_is_missing_when_the_first_one_was_put_back() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let first = service.item(&user_id).await;
+    let _ = service
+        .delete(&format!("{path}?erase=true"))
+        .await
+        .has_status(204);
+    let mut again = ada();
+    again["userId"] = json!(user_id);
+    let _ = service.post("/users", &again).await.has_status(201);
+    rename(&service, &path).await;
+    let second = service.item(&user_id).await;
+    service.put_item(first).await;
+
+    let erased = "1 users were erased, and are there. Run forget-erased.".to_owned();
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![erased]));
+    let text = run(&service, &["forget-erased"]).await;
+    assert_eq!(text, "1 records of erasures: 1 users erased again.\n");
+    let (counts, lines) = reconcile(&service).await;
+    assert_eq!(counts, [0, 0, 0, 1]);
+    let line = format!("  {user_id} is missing after user.updated at 20");
+    assert!(lines[0].starts_with(&line), "{lines:?}");
+    service.put_item(second).await;
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    rename(&service, &path).await;
+}
+
+#[tokio::test]
+async fn a_user_without_a_time_of_creation_is_the_deleted_one_unless_it_was_created_since() {
+    let service = Service::start().await;
+    let ids = [some_id(), some_id()];
+    for user_id in &ids {
+        let email = format!("canary-{user_id}@example.com");
+        let item = legacy_user(user_id, &email);
+        service.put_item(item.clone()).await;
+        let path = format!("/users/{user_id}");
+        let _ = service.delete(&path).await.has_status(204);
+        if *user_id == ids[1] {
+            let user = json!({ "userId": user_id, "name": "A canary", "email": email });
+            let _ = service.post("/users", &user).await.has_status(201);
+        }
+        service.put_item(item).await;
+    }
+    assert_eq!(reconcile(&service).await.0, [0, 0, 1, 0]);
+    let deleted = ids.each_ref().map(|id| format!("/deleted-users/{id}"));
+    let _ = service.get(&deleted[0]).await.has_status(404);
+    let _ = service.get(&deleted[1]).await.has_status(200);
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+    let user = service.get(&format!("/users/{}", ids[0])).await;
+    assert_eq!(user.has_status(200).json()["version"], 2);
+}
+
+#[tokio::test]
 async fn a_user_whose_address_another_has_claimed_is_left_until_it_has_another_one() {
     let service = Service::start().await;
     let (user_id, path) = new_user(&service).await;
@@ -302,6 +397,14 @@ async fn reconcile_reports_its_progress_and_skips_items_that_are_not_records() {
     let lines: Vec<_> = progress.lines().collect();
     assert_eq!(lines.len(), 1, "{progress}");
     assert!(lines[0].starts_with("Walked 1000 records"), "{progress}");
+    // A page is small, so that it also comes over a slow link.
+    for command in ["reconcile", "forget-erased"] {
+        service.store().take_calls();
+        run(&service, &[command]).await;
+        let calls = service.store().take_calls();
+        let scans = calls.iter().filter(|call| *call == "Scan").count();
+        assert!(scans >= 3, "{calls:?}");
+    }
 }
 
 #[tokio::test]

@@ -3,11 +3,12 @@
 //! Processes of the service write at random. Meanwhile the tables are copied one after the other, in
 //! any order, and more writes are done between two pages. So the copies are further apart than those
 //! of a restore. Then the service starts on the copies, and the commands of `docs/operating.md` run in
-//! its order. `RESTORE_SEED` chooses the writes and the order of the tables.
+//! its order, while other users are written. `RESTORE_SEED` chooses the writes and the order of the tables.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env,
+    process::Stdio,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -19,12 +20,17 @@ use tokio::sync::watch;
 
 use crate::support::{
     Copied, Service, Setup, Through, all_users, claims_are_those_of_the_users, history,
-    program::run, random_write, send_write, some_email, some_id,
+    history_is_exact,
+    program::{on_tables_of, output, run},
+    random_write, send_write, some_email, some_id,
+    store_proxy::Side,
 };
 
 const PROCESSES: usize = 4;
 const CLIENTS: usize = 16;
 const USERS: usize = 40;
+/// The users who are written while the commands run.
+const OTHERS: usize = 2;
 /// The writes that are done before each page of a copy.
 const WRITES_BETWEEN_PAGES: u64 = 12;
 
@@ -44,41 +50,47 @@ async fn users_restored_under_load_are_whole_again_after_the_commands_of_the_run
     let copies = Setup::default().start_in_dynamodb_of(&in_use).await;
     copy_under_load(&in_use, &copies, &mut random).await;
 
-    // The runbook.
-    let text = reconcile(&copies).await;
-    println!("{text}");
-    let ended = bring_back(&in_use, &copies, missing(&text)).await;
-    let mut erasures = in_use.history_items().await;
-    erasures.retain(|record| record["type"]["S"] == "user.erased");
-    let in_use_history = in_use.history_table();
-    let text = run(&copies, &["forget-erased", "--erasures-of", in_use_history]).await;
-    println!("{text}");
-    let text = reconcile(&copies).await;
-    println!("{text}");
-    assert_eq!(missing(&text), ended);
-    let text = claim_emails(&copies).await;
-    println!("{text}");
-    let shared = shared(&text);
-    assert_eq!(
-        shared.len(),
-        all_users(&copies).await.len() - addresses(&copies).await
-    );
+    let before = Stored::of(&copies).await;
 
+    // The service runs on the copies, and other users are written meanwhile.
     let setup = Setup {
         sandboxes: PROCESSES,
         through: Some(Through::Lambda),
         ..Setup::default()
     };
     let restored = setup.start_beside(&copies).await;
-    for user_id in &shared {
+    let others: Vec<String> = (0..OTHERS).map(|_| some_id()).collect();
+    let is_done = AtomicBool::new(false);
+    let load = others
+        .iter()
+        .map(|user_id| write_on(&restored, user_id, &is_done));
+    let commands = async {
+        let restoration = follow_the_runbook(&in_use, &copies, &mut random).await;
+        is_done.store(true, Relaxed);
+        restoration
+    };
+    let (restoration, rounds) = tokio::join!(commands, join_all(load));
+    println!("{rounds:?} rounds of writes on other users");
+    assert!(rounds.iter().all(|rounds| *rounds > 0), "{rounds:?}");
+    for user_id in &others {
+        history_is_exact(&restored, user_id).await;
+    }
+    survivors_are_as_they_were(&restored, &before, &restoration, &others).await;
+    for user_id in &restoration.shared {
         let path = format!("/users/{user_id}");
         let other = json!({ "email": some_email() });
         let _ = restored.patch(&path, &other).await.has_status(200);
     }
     claims_are_those_of_the_users(&restored).await;
-    no_erased_user_is_there(&restored, &erased_before, &erasures).await;
+    no_erased_user_is_there(&restored, &erased_before, &restoration.erasures).await;
+    // The history may have been copied before the users.
+    let found = faults(&copies).await;
+    assert!(
+        found.is_subset(&BTreeSet::from(["history_write_missing".to_owned()])),
+        "{found:?}"
+    );
+
     let users: Vec<_> = all_users(&restored).await.into_values().collect();
-    assert!(users.len() > USERS / 10, "{}", users.len());
     let lives = users.iter().map(|user| user_lives_on(&restored, user));
     stream::iter(lives)
         .buffer_unordered(CLIENTS)
@@ -99,6 +111,185 @@ async fn users_restored_under_load_are_whole_again_after_the_commands_of_the_run
     assert!(!text.contains("erased"), "{text}");
     let text = claim_emails(&copies).await;
     assert!(text.contains("users: 0 claimed now, "), "{text}");
+    assert_eq!(faults(&copies).await, BTreeSet::new());
+}
+
+/// What the commands listed, and what was done about it.
+struct Restoration {
+    /// The records of erasures in the history that was in use.
+    erasures: Vec<Value>,
+    /// The users and deleted users who were brought back, as they were in use.
+    brought: Stored,
+    /// Users who have the address of another.
+    shared: BTreeSet<String>,
+}
+
+/// Does what `docs/operating.md` says, in its order. The first run of `reconcile` is killed.
+async fn follow_the_runbook(in_use: &Service, copies: &Service, random: &mut Rng) -> Restoration {
+    kill_reconcile(copies, random).await;
+    let text = reconcile(copies).await;
+    println!("{text}");
+    let mut brought = Stored::default();
+    let mut ended = bring_back(in_use, copies, missing(&text), &mut brought).await;
+    let mut erasures = in_use.history_items().await;
+    erasures.retain(|record| record["type"]["S"] == "user.erased");
+    let in_use_history = in_use.history_table();
+    let text = run(copies, &["forget-erased", "--erasures-of", in_use_history]).await;
+    println!("{text}");
+    // Users who were created again after their erasure may be missing now.
+    let text = reconcile(copies).await;
+    println!("{text}");
+    let mut again = missing(&text);
+    again.retain(|user_id| !ended.contains(user_id));
+    ended.extend(bring_back(in_use, copies, again, &mut brought).await);
+    let text = reconcile(copies).await;
+    println!("{text}");
+    assert_eq!(missing(&text), ended);
+    let text = claim_emails(copies).await;
+    println!("{text}");
+    Restoration {
+        erasures,
+        brought,
+        shared: shared(&text),
+    }
+}
+
+/// Starts `reconcile`, and kills it at some call to DynamoDB, before or after DynamoDB has done it.
+async fn kill_reconcile(copies: &Service, random: &mut Rng) {
+    let call = random.u32(12..45);
+    let side = match random.bool() {
+        true => Side::Before,
+        false => Side::After,
+    };
+    copies.store().hold_call(call, side);
+    let mut command = on_tables_of(copies, &["reconcile"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.as_mut().unwrap();
+    let is_held = tokio::select! {
+        () = copies.store().holds_call() => true,
+        ended = child.wait() => {
+            assert!(ended.unwrap().success());
+            false
+        }
+    };
+    println!("reconcile is killed at call {call}: {is_held}");
+    if is_held {
+        child.kill().await.unwrap();
+        copies.store().lose_held_call();
+    }
+    copies.store().hold_call(u32::MAX, side);
+    copies.store().go_on();
+}
+
+/// Writes a user until it is done. Returns the number of rounds. Each write succeeds.
+async fn write_on(service: &Service, user_id: &str, is_done: &AtomicBool) -> u64 {
+    create(service, user_id).await;
+    let path = format!("/users/{user_id}");
+    let restore = format!("/deleted-users/{user_id}/restore");
+    let mut rounds = 0;
+    while !is_done.load(Relaxed) {
+        let moved = json!({ "email": some_email() });
+        let _ = service.patch(&path, &moved).await.has_status(200);
+        let _ = service.delete(&path).await.has_status(204);
+        let _ = service.post(&restore, &json!({})).await.has_status(200);
+        rounds += 1;
+    }
+    rounds
+}
+
+/// Users and deleted users, by `userId`, without what each write changes.
+#[derive(Default)]
+struct Stored {
+    users: BTreeMap<String, Value>,
+    deleted: BTreeMap<String, Value>,
+}
+
+impl Stored {
+    async fn of(service: &Service) -> Self {
+        let users = all_users(service).await.into_iter();
+        let mut deleted = BTreeMap::new();
+        for user_id in deleted_users(service).await {
+            let user = deleted_user(service, &user_id).await.unwrap();
+            deleted.insert(user_id, user);
+        }
+        Self {
+            users: users.map(|(id, user)| (id, fields(user))).collect(),
+            deleted,
+        }
+    }
+}
+
+/// A user without what each write changes.
+fn fields(mut user: Value) -> Value {
+    let members = user.as_object_mut().unwrap();
+    for name in ["version", "updatedAt", "updatedBy"] {
+        members.remove(name);
+    }
+    user
+}
+
+async fn deleted_user(service: &Service, user_id: &str) -> Option<Value> {
+    let deleted = service.get(&format!("/deleted-users/{user_id}")).await;
+    (deleted.status == 200).then(|| fields(deleted.json()["user"].take()))
+}
+
+/// Each user and deleted user of the copies is there with its fields, and so is each that was brought
+/// back. Only those who were erased are not there, and deleted users who are users. Nobody else is.
+async fn survivors_are_as_they_were(
+    restored: &Service,
+    before: &Stored,
+    restoration: &Restoration,
+    others: &[String],
+) {
+    let is_erased = |user_id: &str, user: &Value| {
+        let mut records = restoration.erasures.iter();
+        records.any(|record| {
+            record["userId"]["S"] == user_id
+                && user["createdAt"].as_str() <= record["createdAt"]["S"].as_str()
+        })
+    };
+    let brought = &restoration.brought;
+    let mut expected = Stored::default();
+    for (user_id, user) in before
+        .users
+        .iter()
+        .filter(|(id, user)| !is_erased(id, user))
+    {
+        expected.users.insert(user_id.clone(), user.clone());
+    }
+    for (user_id, user) in before
+        .deleted
+        .iter()
+        .filter(|(id, user)| !is_erased(id, user))
+    {
+        let same = before.users.get(user_id);
+        if same.is_none_or(|same| same["createdAt"] != user["createdAt"]) {
+            expected.deleted.insert(user_id.clone(), user.clone());
+        }
+    }
+    expected.users.extend(brought.users.clone());
+    expected.deleted.extend(brought.deleted.clone());
+    let mut after = Stored::of(restored).await;
+    after.users.retain(|user_id, _| !others.contains(user_id));
+    assert_eq!(after.users, expected.users);
+    assert_eq!(after.deleted, expected.deleted);
+    println!(
+        "{} users and {} deleted users",
+        after.users.len(),
+        after.deleted.len()
+    );
+}
+
+/// The codes of the faults that `doctor` finds.
+async fn faults(service: &Service) -> BTreeSet<String> {
+    let command = on_tables_of(service, &["doctor", "--json", "--sample", "1000"]);
+    let output = output(command).await;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let faults = report["faults"].as_array().unwrap().iter();
+    faults
+        .map(|fault| fault["code"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Creates users and erases them.
@@ -201,29 +392,26 @@ async fn bring_back(
     in_use: &Service,
     copies: &Service,
     missing: BTreeSet<String>,
+    brought: &mut Stored,
 ) -> BTreeSet<String> {
     let mut ended = BTreeSet::new();
     for user_id in missing {
-        let is_user = in_use.copy_item(Copied::Users, &user_id, copies).await;
-        if !is_user
-            && !in_use
-                .copy_item(Copied::DeletedUsers, &user_id, copies)
-                .await
+        if in_use.copy_item(Copied::Users, &user_id, copies).await {
+            let path = format!("/users/{user_id}?consistent=true");
+            let user = in_use.get(&path).await.has_status(200).json();
+            let user = fields(user);
+            brought.users.insert(user_id, user);
+        } else if in_use
+            .copy_item(Copied::DeletedUsers, &user_id, copies)
+            .await
         {
+            let user = deleted_user(in_use, &user_id).await.unwrap();
+            brought.deleted.insert(user_id, user);
+        } else {
             ended.insert(user_id);
         }
     }
     ended
-}
-
-/// The number of different addresses of the users. A user without one has its own.
-async fn addresses(service: &Service) -> usize {
-    let users = all_users(service).await;
-    let addresses = users.values().map(|user| match user["email"].as_str() {
-        Some(email) => email.to_lowercase(),
-        None => user["userId"].to_string(),
-    });
-    addresses.collect::<BTreeSet<_>>().len()
 }
 
 /// Nothing is there of a user who was erased, whether that was before the copy or after it.

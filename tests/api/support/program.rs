@@ -140,13 +140,8 @@ pub async fn output(mut command: Command) -> Output {
     output.expect("it runs on").unwrap()
 }
 
-/// Runs a command on the tables of a service, and returns what it says.
-pub async fn run(service: &Service, arguments: &[&str]) -> String {
-    run_with_progress(service, arguments).await.0
-}
-
-/// The same, with what it says on its way.
-pub async fn run_with_progress(service: &Service, arguments: &[&str]) -> (String, String) {
+/// A command on the tables of a service.
+pub fn on_tables_of(service: &Service, arguments: &[&str]) -> Command {
     let mut command = user_service(arguments);
     command
         .args(["--table", service.table()])
@@ -154,7 +149,17 @@ pub async fn run_with_progress(service: &Service, arguments: &[&str]) -> (String
         .args(["--deleted-users-table", service.deleted_users_table()])
         .args(["--history-table", service.history_table()])
         .env("AWS_ENDPOINT_URL_DYNAMODB", service.store().endpoint_url());
-    let output = output(command).await;
+    command
+}
+
+/// Runs a command on the tables of a service, and returns what it says.
+pub async fn run(service: &Service, arguments: &[&str]) -> String {
+    run_with_progress(service, arguments).await.0
+}
+
+/// The same, with what it says on its way.
+pub async fn run_with_progress(service: &Service, arguments: &[&str]) -> (String, String) {
+    let output = output(on_tables_of(service, arguments)).await;
     assert!(output.status.success(), "{output:?}");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr))

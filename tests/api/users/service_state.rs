@@ -514,7 +514,7 @@ async fn an_address_that_the_item_records_and_another_user_holds_is_taken() {
 
 async fn release_left_over_claims(service: &Service) {
     let store = service.user_store();
-    let (claims, _) = store.claims(None).await.unwrap();
+    let (claims, _, _) = store.claims(None).await.unwrap();
     for claim in store.left_over(claims).await.unwrap() {
         assert!(store.release_left_over(&claim).await.unwrap());
     }
