@@ -111,7 +111,8 @@ impl UserStore {
         Ok(claimed.collect())
     }
 
-    /// Gets the items of `table` with at most 100 `keys`. The items have only these `attributes`.
+    /// Gets the items of `table` with at most 100 `keys`. The items have only these `attributes`, or
+    /// members of maps, such as `user.createdAt`.
     ///
     /// One call returns at most 16 MB, and less if DynamoDB is busy. This requests the unprocessed
     /// keys again, with growing pauses, until it has all items
@@ -123,19 +124,24 @@ impl UserStore {
         keys: BTreeSet<&str>,
         attributes: &[&str],
     ) -> Result<Vec<HashMap<String, AttributeValue>>, Error> {
-        let numbered = (0..).map(|number| format!("#{number}"));
-        let names: Vec<_> = numbered.zip(attributes).collect();
-        let shown: Vec<_> = names.iter().map(|(number, _)| number.as_str()).collect();
-        let projection = shown.join(", ");
-        let names = names.into_iter();
-        let names = names.map(|(number, name)| (number, (*name).to_owned()));
+        let mut names = HashMap::new();
+        let mut numbered = |name: &str| {
+            let number = format!("#{}", names.len());
+            names.insert(number.clone(), name.to_owned());
+            number
+        };
+        let shown = attributes.iter().map(|path| {
+            let parts: Vec<_> = path.split('.').map(&mut numbered).collect();
+            parts.join(".")
+        });
+        let projection = shown.collect::<Vec<_>>().join(", ");
         let keys = keys
             .into_iter()
             .map(|key| HashMap::from([(key_name.to_owned(), string(key))]));
         let keys = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
             .projection_expression(projection)
-            .set_expression_attribute_names(Some(names.collect()))
+            .set_expression_attribute_names(Some(names))
             .consistent_read(true)
             .build()
             .expect("every request names its keys");

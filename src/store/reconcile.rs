@@ -181,7 +181,7 @@ impl UserStore {
             let deleted: HashMap<_, _> = if ids.is_empty() {
                 HashMap::new()
             } else {
-                let attributes = ["userId", "user", DeletedUser::REVISION];
+                let attributes = ["userId", "user.createdAt", DeletedUser::REVISION];
                 let deleted = self.get_all(deleted, "userId", ids, &attributes).await?;
                 let deleted = deleted.iter().filter_map(Seen::of_deleted);
                 deleted.collect()

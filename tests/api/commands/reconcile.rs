@@ -255,11 +255,34 @@ async fn an_erasure_of_a_copy_that_was_put_back_counts_though_later_records_are_
     // It was erased, and is not missing.
     assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
     service.put_item(copy).await;
-    let erased = "1 users were erased, and are there. Run forget-erased.".to_owned();
+    let erased = "Users that were erased, but exist: 1. Run forget-erased.".to_owned();
     assert_eq!(reconcile(&service).await, ([0; 4], vec![erased]));
     let text = run(&service, &["forget-erased"]).await;
     assert_eq!(text, "1 records of erasures: 1 users erased again.\n");
     assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
+}
+
+#[tokio::test]
+async fn an_erased_user_or_deleted_user_that_is_not_behind_its_history_is_found_too() {
+    let service = Service::start().await;
+    let (user_id, path) = new_user(&service).await;
+    let mut copy = service.item(&user_id).await;
+    let (deleted_id, deleted_path) = new_user(&service).await;
+    let _ = service.delete(&deleted_path).await.has_status(204);
+    let mut deleted = service.item_of(Copied::DeletedUsers, &deleted_id).await;
+    let erased = format!("{path}?erase=true");
+    for path in [erased, format!("/deleted-users/{deleted_id}")] {
+        let _ = service.delete(&path).await.has_status(204);
+    }
+    // A write of a later time, as that of a command that did not know of the erasure.
+    let (later, _) = new_user(&service).await;
+    let revision = service.item(&later).await["_userService"]["M"]["revision"].take();
+    copy["_userService"]["M"]["revision"] = revision.clone();
+    deleted["revision"] = revision;
+    service.put_item(copy).await;
+    service.put_item_into(Copied::DeletedUsers, deleted).await;
+    let erased = "Users that were erased, but exist: 2. Run forget-erased.".to_owned();
+    assert_eq!(reconcile(&service).await, ([0; 4], vec![erased]));
 }
 
 #[tokio::test]
@@ -278,7 +301,7 @@ async fn a_later_life_of_an_erased_user_is_missing_when_the_first_one_was_put_ba
     let second = service.item(&user_id).await;
     service.put_item(first).await;
 
-    let erased = "1 users were erased, and are there. Run forget-erased.".to_owned();
+    let erased = "Users that were erased, but exist: 1. Run forget-erased.".to_owned();
     assert_eq!(reconcile(&service).await, ([0; 4], vec![erased]));
     let text = run(&service, &["forget-erased"]).await;
     assert_eq!(text, "1 records of erasures: 1 users erased again.\n");
