@@ -307,7 +307,7 @@ async fn a_later_life_of_an_erased_user_is_missing_when_the_first_one_was_put_ba
     assert_eq!(text, "1 records of erasures: 1 users erased again.\n");
     let (counts, lines) = reconcile(&service).await;
     assert_eq!(counts, [0, 0, 0, 1]);
-    let line = format!("  {user_id} is missing after user.updated at 20");
+    let line = format!("  {user_id} is missing; its newest record is user.updated at 20");
     assert!(lines[0].starts_with(&line), "{lines:?}");
     service.put_item(second).await;
     assert_eq!(reconcile(&service).await, ([0; 4], vec![]));
