@@ -207,6 +207,7 @@ impl Setup {
             ("HISTORY_DAYS", &history_days),
             ("AUTH_MODE", self.auth_mode()),
             ("UNIQUE_EMAILS", unique_emails),
+            ("ISSUER_KIND", "cognito"), // the claims of the tests, for JWT
             ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
             ("ALLOWED_ORIGINS", self.allowed_origins),
             ("BASE_PATH", self.base_path),
