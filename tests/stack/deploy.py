@@ -1060,7 +1060,7 @@ class Doctor(Deployed):
         self.check_status(deployment.request("DELETE", "/users/bob", caller="signed"), 204)
         report = self.check_faults("doctor")
         self.assertEqual(report["skipped"], [])
-        checked = {"tables": 5, "users": 2, "claims": 2, "deletedUsers": 1, "histories": 2}
+        checked = {"tables": 5, "users": 2, "claims": 2, "deletedUsers": 1, "histories": 3}
         self.assertEqual(report["checked"], checked)
         dynamodb = deployment.aws.dynamodb
         lasting = [deployment.resources[name] for name in rules.LASTING.values()]
