@@ -67,9 +67,9 @@ impl Api {
         }
     }
 
-    /// The same API, in a process that took this long to open its connection to DynamoDB. The log
-    /// line of the first request says so.
-    pub fn primed(self, priming: Duration) -> Self {
+    /// The same API, in a process that took this long to open its connection to DynamoDB during init,
+    /// if it did so. The log line of the first request says so.
+    pub fn primed(self, priming: Option<Duration>) -> Self {
         Self {
             start: Arc::new(Start::primed(priming)),
             ..self

@@ -45,11 +45,7 @@ pub async fn run(settings: Settings) -> Result<(), lambda_http::Error> {
         false => None,
     };
     let users = UserService::new(store);
-    let api = Api::new(users, settings.auth_mode, settings.allowed_origins);
-    let api = match priming {
-        Some(priming) => api.primed(priming),
-        None => api,
-    };
+    let api = Api::new(users, settings.auth_mode, settings.allowed_origins).primed(priming);
     let function = Function::new(api, settings.base_path).with_claims(settings.claims);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         function.answer(&event.payload, &event.context).await

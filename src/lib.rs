@@ -44,7 +44,8 @@
 //! - Only [`http`] names status codes and writes sentences for clients. (The local gateway and the
 //!   embedded DynamoDB write their own answers.)
 //! - The binaries pass in the environment. The hosts pass in the clock.
-//! - No log line holds a name, an email address, a phone number, a `userId` or a body.
+//! - No log line holds a name, an email address, a phone number, a `userId` or a body. Only the canary
+//!   names its own user.
 //!
 //! `ARCHITECTURE.md` explains the layers, the write protocol and the data model, and how to add a
 //! field, an operation and an error.

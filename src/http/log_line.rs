@@ -1,4 +1,4 @@
-//! The log line of a request. It holds nothing that a client chose.
+//! The log line of a request. Of what a client chose, it holds only the ids of a trace.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,16 +21,16 @@ use crate::{log::REQUEST, service::Caller, store::Usage};
 #[derive(Debug, Default)]
 pub(super) struct Start {
     /// How long it took to open the connection to DynamoDB, if that was done.
-    pub(super) priming: Option<Duration>,
+    priming: Option<Duration>,
     is_over: AtomicBool,
 }
 
 impl Start {
     /// A start with this priming.
-    pub(super) fn primed(priming: Duration) -> Self {
+    pub(super) fn primed(priming: Option<Duration>) -> Self {
         Self {
-            priming: Some(priming),
-            is_over: AtomicBool::new(false),
+            priming,
+            ..Self::default()
         }
     }
 

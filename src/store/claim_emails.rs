@@ -9,6 +9,7 @@ use super::{
     Author, Consistency, Decision, Error, Holder, Limit, StartKey, Stored, UserStore, WriteError,
     action::{Action, Compared},
     call::failure,
+    claims::holder_in,
     commit::RecordedClaim,
     pauses::Pauses,
     string, text,
@@ -325,26 +326,11 @@ impl UserStore {
         }
     }
 
-    /// Who holds the claim on an address. The read is strongly consistent.
+    /// Who holds the claim on an address.
     pub(super) async fn holder(&self, emails: &str, email: &EmailKey) -> Result<Holder, Error> {
-        let call = self
-            .client
-            .get_item()
-            .table_name(emails)
-            .key("email", string(email.as_str()))
-            .consistent_read(true)
-            .customize()
-            .interceptor(self.attempts())
-            .send();
-        let output = self.in_time(call).await.map_err(failure)?;
-        Ok(match output.item {
+        Ok(match self.claim(emails, email).await? {
             None => Holder::Nobody,
             Some(claim) => holder_in(&claim).map_or(Holder::Unreadable, Holder::User),
         })
     }
-}
-
-/// The user that a claim names.
-fn holder_in(claim: &HashMap<String, AttributeValue>) -> Option<UserId> {
-    UserId::for_lookup(text(claim, "userId")?).ok()
 }

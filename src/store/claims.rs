@@ -4,6 +4,10 @@
 //! user and its claim are written in one transaction. The item of a user records the claim
 //! that the user holds.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::{Consistency, Error, UserStore, call::failure, string, text};
 use crate::user::{EmailKey, User, UserId};
 
@@ -49,11 +53,17 @@ impl UserStore {
     }
 
     /// The user who holds the claim on an address.
-    pub(super) async fn owner(
+    async fn owner(&self, emails: &str, email: &EmailKey) -> Result<Option<UserId>, Error> {
+        let claim = self.claim(emails, email).await?;
+        Ok(claim.as_ref().and_then(holder_in))
+    }
+
+    /// The item of the claim on an address. The read is strongly consistent.
+    pub(super) async fn claim(
         &self,
         emails: &str,
         email: &EmailKey,
-    ) -> Result<Option<UserId>, Error> {
+    ) -> Result<Option<HashMap<String, AttributeValue>>, Error> {
         let call = self
             .client
             .get_item()
@@ -63,8 +73,11 @@ impl UserStore {
             .customize()
             .interceptor(self.attempts())
             .send();
-        let claim = self.in_time(call).await.map_err(failure)?.item;
-        let owner = claim.and_then(|claim| text(&claim, "userId"));
-        Ok(owner.and_then(|owner| UserId::for_lookup(owner).ok()))
+        Ok(self.in_time(call).await.map_err(failure)?.item)
     }
+}
+
+/// The user that a claim names.
+pub(super) fn holder_in(claim: &HashMap<String, AttributeValue>) -> Option<UserId> {
+    UserId::for_lookup(text(claim, "userId")?).ok()
 }

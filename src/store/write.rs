@@ -52,8 +52,8 @@ impl Plan {
         }
     }
 
-    #[cfg(feature = "local")]
     /// The same plan. The id of the write also follows this one.
+    #[cfg(feature = "local")]
     pub(super) const fn after(self, id: WriteId) -> Self {
         Self {
             follows: Some(id),
@@ -61,6 +61,7 @@ impl Plan {
         }
     }
 
+    /// A write that reads these, and compares all attributes.
     pub(super) const fn of(reads: Reads) -> Self {
         Self {
             reads,
