@@ -11,7 +11,6 @@ mod life;
 
 use std::time::{Duration, SystemTime};
 
-use self::idempotency::KeyedCreation;
 pub use self::{
     access::{AuthMode, Caller, Credentials, Denial, Proof, Rule, Scope, Token, Verdict},
     claims::{ClaimNames, IssuerKind},
@@ -19,10 +18,11 @@ pub use self::{
     idempotency::IdempotencyKey,
     life::Export,
 };
+use self::{error::NotStored, idempotency::KeyedCreation};
 use crate::{
     store::{
-        Author, Compared, Consistency, Decision, Found, Limit, Lose, Page, StartKey, Stored, Usage,
-        UserStore, WriteError,
+        Author, Compared, Consistency, Creation, Decision, Found, Limit, Lose, Page, Read,
+        StartKey, Stored, Usage, UserStore, WriteError,
     },
     user::{Actor, Change, EmailKey, Timestamp, User, UserId, UserInput},
 };
@@ -61,6 +61,14 @@ impl Precondition<'_> {
             Self::Holds(_) => Err(Error::PreconditionFailed),
         }
     }
+
+    /// The check where there is no user. No precondition holds then.
+    fn check_absent(&self) -> Result<(), Error> {
+        match self {
+            Self::None => Ok(()),
+            Self::Holds(_) => Err(Error::PreconditionFailed),
+        }
+    }
 }
 
 impl UserService {
@@ -94,21 +102,29 @@ impl UserService {
     /// One page of users. See [`UserStore::list`].
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::UserDisabled`], [`Error::Store`].
     pub async fn list(
         &self,
+        caller: &Caller,
         limit: Limit,
         start: Option<&StartKey>,
         consistency: Consistency,
     ) -> Result<Page<User>, Error> {
+        self.admit(caller, None).await?;
         Ok(self.store.list(limit, start, consistency).await?)
     }
 
     /// The user with this `userId`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Store`].
-    pub async fn get(&self, user_id: &UserId, consistency: Consistency) -> Result<User, Error> {
+    /// [`Error::UserDisabled`], [`Error::NotFound`], [`Error::Store`].
+    pub async fn get(
+        &self,
+        caller: &Caller,
+        user_id: &UserId,
+        consistency: Consistency,
+    ) -> Result<User, Error> {
+        self.admit(caller, Some(user_id)).await?;
         let user = self.store.get(user_id, consistency).await?;
         user.ok_or(Error::NotFound)
     }
@@ -116,8 +132,9 @@ impl UserService {
     /// The user who has an email address.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::EmailsAreShared`], [`Error::Store`].
-    pub async fn find(&self, email: &EmailKey) -> Result<User, Error> {
+    /// [`Error::UserDisabled`], [`Error::NotFound`], [`Error::EmailsAreShared`], [`Error::Store`].
+    pub async fn find(&self, caller: &Caller, email: &EmailKey) -> Result<User, Error> {
+        self.admit(caller, None).await?;
         match self.store.find(email).await? {
             Found::User(user) => Ok(*user),
             Found::Nobody => Err(Error::NotFound),
@@ -131,7 +148,8 @@ impl UserService {
     ///
     /// # Errors
     /// [`Error::UserExists`], [`Error::EmailTaken`], [`Error::KeyReused`], [`Error::Denied`]
-    /// if the caller may not create a user with this `userId`, [`Error::Store`].
+    /// if the caller may not create a user with this `userId`, [`Error::UserDisabled`],
+    /// [`Error::UserDeleted`] if the caller creates itself, [`Error::Store`].
     pub async fn create(
         &self,
         caller: &Caller,
@@ -145,15 +163,26 @@ impl UserService {
         let actor = caller.actor();
         let user = User::new(&user_id, input, now, &actor);
         let record = keyed.as_ref().map(|keyed| keyed.record(&user, now));
-        let created = self
-            .store
-            .create(self.author(&actor), &user, record.as_ref());
+        let creation = Creation {
+            record: record.as_ref(),
+            refuses_deleted: caller.is(&user_id),
+        };
+        let decide = admitted(caller, |_, _| {
+            Ok::<_, NotStored>(Decision::Store(Box::new(user.clone())))
+        });
+        let author = self.author(caller, &actor, Some(&user_id));
+        let created = self.store.create(author, &user_id, creation, decide);
         match (created.await, keyed) {
-            (Ok(()), _) => Ok(user),
-            (Err(WriteError::Recorded(record)), Some(keyed)) => {
+            (Ok(_), _) => Ok(user),
+            (Err(NotStored::Unwritten(WriteError::Recorded(record))), Some(keyed)) => {
+                let user_id = UserId::stored(&record.user_id);
+                if caller.is(&user_id) {
+                    let stored = self.store.get_stored(&user_id).await?;
+                    caller.may_act_on_all(&stored)?;
+                }
                 keyed.repeated(user, &record).ok_or(Error::KeyReused)
             }
-            (Err(error), _) => Err(error.into()),
+            (Err(error), _) => Err(error.told(caller)),
         }
     }
 
@@ -161,8 +190,8 @@ impl UserService {
     /// not know stay unchanged.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Invalid`],
-    /// [`Error::EmailTaken`], [`Error::Store`].
+    /// [`Error::UserDisabled`], [`Error::NotFound`], [`Error::PreconditionFailed`],
+    /// [`Error::Invalid`], [`Error::EmailTaken`], [`Error::Store`].
     pub async fn change(
         &self,
         caller: &Caller,
@@ -176,13 +205,13 @@ impl UserService {
             Precondition::None => Compared::Known,
             Precondition::Holds(_) => Compared::All,
         };
-        let decide = |read: &Stored, now: Timestamp| {
-            let user = read.user.as_ref().ok_or(Error::NotFound)?;
+        let decide = admitted(caller, |stored, now| {
+            let user = stored.user.as_ref().ok_or(Error::NotFound)?;
             caller.may_act_on(user)?;
             precondition.check(user)?;
             let user = change.apply(user, now, &actor)?;
             Ok::<_, Error>(Decision::Store(Box::new(user)))
-        };
+        });
         let without_email = |user: &User, now: Timestamp| {
             let loses = !user.has_verified_email();
             loses.then(|| user.clone().without_email(now, &actor))
@@ -191,17 +220,46 @@ impl UserService {
             Taking::Nothing => None,
             Taking::UnverifiedEmail => Some(&without_email),
         };
-        let author = self.author(&actor);
+        let author = self.author(caller, &actor, Some(user_id));
         let change = self.store.change(author, user_id, compared, decide, lose);
         let changed = change.await?;
         changed.ok_or(Error::NotFound)
     }
 
-    /// Who writes, and for which request.
-    fn author<'a>(&'a self, actor: &'a Actor) -> Author<'a> {
+    /// Checks that the caller may act on the user `target`, or on no particular user, as far as its
+    /// own record decides. A write does this in each round: see [`admitted`].
+    ///
+    /// # Errors
+    /// [`Error::UserDisabled`], [`Error::Store`].
+    async fn admit(&self, caller: &Caller, target: Option<&UserId>) -> Result<(), Error> {
+        match caller.beside(target) {
+            Some(own) => caller.may_act_on_others(&self.store.get_stored(own).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Who writes the user `target`, or no particular user, and for which request.
+    fn author<'a>(
+        &'a self,
+        caller: &'a Caller,
+        actor: &'a Actor,
+        target: Option<&UserId>,
+    ) -> Author<'a> {
         Author {
             actor,
             request_id: &self.request_id,
+            user_id: caller.beside(target),
         }
+    }
+}
+
+/// `decide`, if what the round has read of the caller lets it write.
+fn admitted<'a, E: From<Error>>(
+    caller: &'a Caller,
+    decide: impl Fn(&Stored, Timestamp) -> Result<Decision, E> + 'a,
+) -> impl Fn(&Read, Timestamp) -> Result<Decision, E> + 'a {
+    move |read, now| {
+        caller.may_act_on_others(&read.author)?;
+        decide(&read.stored, now)
     }
 }

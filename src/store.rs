@@ -62,7 +62,7 @@ pub use self::{
     http_client::{HyperClient, TrustedRoots, http_client, hyper_client},
     idempotency::{IdempotencyRecord, LIFETIME},
     page::{Keyed, Limit, Page, StartKey},
-    write::{Decision, Lose},
+    write::{Creation, Decision, Lose, Read},
 };
 #[cfg(feature = "local")]
 pub use self::{

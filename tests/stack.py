@@ -105,7 +105,7 @@ TABLES = {
     "TableName": ["BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem"],
     "EmailsTableName": ["DeleteItem", "GetItem", "PutItem"],
     "UserIdempotencyKeysTable": ["PutItem"],
-    "DeletedUsersTableName": ["BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Scan"],
+    "DeletedUsersTableName": ["BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Scan"],
     "HistoryTableName": ["PutItem", "Query"],
 }
 

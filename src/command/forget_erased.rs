@@ -46,10 +46,7 @@ pub(super) async fn run(
     let store = store::open_existing(tables, place).await?;
     store.check_all_but_keys().await?;
     let actor = Actor::Command(COMMAND);
-    let author = Author {
-        actor: &actor,
-        request_id: "",
-    };
+    let author = Author::command(&actor);
     let history = options.erasures_of.as_deref();
     let (mut erasures, mut erased) = (0_u64, 0_u64);
     let mut start = None;

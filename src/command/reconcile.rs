@@ -99,10 +99,7 @@ async fn walk_history(store: &UserStore, report: &mut Report) -> Result<(), Erro
 
 async fn reconcile(store: &UserStore, user_id: &str, report: &mut Report) -> Result<(), Error> {
     let actor = Actor::Command(COMMAND);
-    let author = Author {
-        actor: &actor,
-        request_id: "",
-    };
+    let author = Author::command(&actor);
     let (done, newest) = repeated(|| store.reconcile(author, user_id)).await?;
     report.add(user_id, done, newest);
     Ok(())

@@ -43,12 +43,16 @@ pub(super) fn to_json(deleted: &DeletedUser, view: View) -> String {
 
 /// `GET /deleted-users`: one page of deleted users.
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
     let known = ["limit", "cursor", "consistent"];
     request.query.refuse_unknown(&known)?;
     let (list, start) = list_of(request)?;
-    let page = users.list_deleted(list.limit, start.as_ref(), list.consistency);
-    let view = call.caller.view();
+    let page = users.list_deleted(caller, list.limit, start.as_ref(), list.consistency);
+    let view = caller.view();
     let to_json = |deleted: &DeletedUser| to_json(deleted, view);
     Ok(page::answer(page.await?, to_json, &list))
 }
@@ -57,7 +61,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
 pub(super) async fn get(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
     call.request.query.refuse_unknown(&[])?;
     check_conditions(call.request)?;
-    let deleted = call.users.get_deleted(&user_id).await?;
+    let deleted = call.users.get_deleted(call.caller, &user_id).await?;
     Ok(answer::ok(to_json(&deleted, call.caller.view())))
 }
 

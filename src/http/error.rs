@@ -232,6 +232,16 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
         }
         service::Error::Hidden => tell(S::NOT_FOUND, "user_not_found", "No user data found")
             .with_cause("the user is another than the caller"),
+        service::Error::UserDeleted { by_itself: true } => {
+            let message =
+                "You deleted this user; POST /deleted-users/{userId}/restore brings it back";
+            tell(S::CONFLICT, "user_deleted", message)
+        }
+        service::Error::UserDeleted { by_itself: false } => {
+            let message = "This user was deleted; only a service, or an admin who is another user, \
+                           can restore it";
+            tell(S::CONFLICT, "user_deleted", message)
+        }
         service::Error::UserExists { email } => {
             let message = "A user with this userId exists already";
             taken(tell(S::CONFLICT, "user_exists", message), true, *email)
@@ -290,6 +300,10 @@ fn denied(denial: Denial) -> &'static str {
         }
         Denial::CreatesOnlyItself => {
             "You may create only the user whose userId is your sub; leave userId out"
+        }
+        Denial::DeletedByAnother => {
+            "You did not delete this user yourself; only a service, or an admin who is another user, \
+             can restore or erase it"
         }
         Denial::SubIsNoUserId => {
             "Your sub cannot be a userId: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"

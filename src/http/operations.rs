@@ -131,7 +131,7 @@ pub static OPERATIONS: [Operation; 13] = [
     Operation {
         method: Method::POST,
         at: &[("/deleted-users/{userId}/restore", "restoreUser")],
-        rule: rule(Write, [Denied, Yes, Yes, Denied, Denied]),
+        rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
         handler: User(|call, user_id| deleted_users::restore(call, user_id).boxed()),
     },
     Operation {

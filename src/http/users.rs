@@ -53,7 +53,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
         ));
     }
     let (list, start) = list_of(request)?;
-    let page = users.list(list.limit, start.as_ref(), list.consistency);
+    let page = users.list(caller, list.limit, start.as_ref(), list.consistency);
     let view = caller.view();
     let to_json = |user: &User| answer::to_json(user, view);
     Ok(page::answer(page.await?, to_json, &list))
@@ -74,13 +74,17 @@ pub(super) fn list_of(request: &Request) -> Result<(List, Option<StartKey>), Err
 /// `GET /users?email=`: the user who has this email address. The read is always strongly
 /// consistent.
 pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
     request.query.refuse_unknown(&PARAMETERS)?;
     page::parameters(&request.query)?;
     consistency(request)?;
     let only_verified = flag(request, "verified")?;
     let found = async {
-        let user = users.find(&email).await?;
+        let user = users.find(caller, &email).await?;
         match only_verified && !user.has_verified_email() {
             true => Err(service::Error::NotFound),
             false => Ok(user),
@@ -91,12 +95,16 @@ pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Er
 
 /// `GET` of one user.
 pub(super) async fn get(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
-    let Call { request, users, .. } = call;
+    let Call {
+        request,
+        users,
+        caller,
+    } = call;
     // `GET /users?userId=` has these parameters, too. They have no effect, but an invalid value is
     // an error.
     page::parameters(&request.query)?;
     let consistency = consistency(request)?;
-    read(call, users.get(&user_id, consistency)).await
+    read(call, users.get(caller, &user_id, consistency)).await
 }
 
 async fn read(

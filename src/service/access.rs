@@ -4,7 +4,10 @@
 //! is. The service ignores any identity in the rest of the request.
 
 use super::Error;
-use crate::user::{Actor, User, UserId, View};
+use crate::{
+    store::Stored,
+    user::{Actor, DeletedUser, User, UserId, View},
+};
 
 /// The credentials that the gateway requires: the parameter `AuthMode` of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub enum Denial {
     CreatesOnlyItself,
     /// The `sub` of the caller cannot be the `userId` of a new user.
     SubIsNoUserId,
+    /// The caller is a deleted user, and did not delete itself.
+    DeletedByAnother,
 }
 
 /// The identity of the caller, from the gateway. Both fields are `None` if the gateway required no
@@ -291,6 +296,47 @@ impl Caller {
         match is_own && user.is_disabled() {
             true => Err(Error::UserDisabled),
             false => Ok(()),
+        }
+    }
+
+    /// Checks that the caller may restore or erase a deleted user. Its own one it may only restore or
+    /// erase if it deleted itself: so no user takes back what others decided.
+    ///
+    /// # Errors
+    /// [`Error::UserDisabled`], [`Error::Denied`].
+    pub(super) fn may_act_on_deleted(&self, deleted: &DeletedUser) -> Result<(), Error> {
+        self.may_act_on(&deleted.user)?;
+        let is_own = self.is(&UserId::stored(deleted.user.user_id()));
+        match is_own && !deleted.was_deleted_by(&self.actor()) {
+            true => Err(Error::Denied(Denial::DeletedByAnother)),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks that the caller may act on others. What is `stored` of it decides: the user or, if there
+    /// is none, the deleted user. So a deletion enables nobody.
+    ///
+    /// # Errors
+    /// [`Error::UserDisabled`].
+    pub(super) fn may_act_on_others(&self, stored: &Stored) -> Result<(), Error> {
+        stored.latest().map_or(Ok(()), |own| self.may_act_on(own))
+    }
+
+    /// Checks that the caller may do more with itself than read its record, if its user and its
+    /// deleted user are as `stored`.
+    ///
+    /// # Errors
+    /// [`Error::UserDisabled`].
+    pub(super) fn may_act_on_all(&self, stored: &Stored) -> Result<(), Error> {
+        stored.users().try_for_each(|user| self.may_act_on(user))
+    }
+
+    /// The `userId` of the caller, if it is a user and the operation is on another user, or on no
+    /// particular one. Then the operation does not read the caller's own record otherwise.
+    pub(super) fn beside(&self, target: Option<&UserId>) -> Option<&UserId> {
+        match self {
+            Self::User { user_id, .. } => Some(user_id).filter(|own| target != Some(own)),
+            Self::Anyone | Self::Service(_) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Errors of the operations.
 
-use super::access::{Denial, Proof};
+use super::access::{Caller, Denial, Proof};
 use crate::{
     store::{self, WriteError},
     user::{self, FieldErrors},
@@ -34,6 +34,12 @@ pub enum Error {
     /// The service keeps no history.
     #[error("there is no history")]
     HistoryIsOff,
+    /// A deleted user has the `userId`, and the caller is that user. It cannot create itself again.
+    #[error("the caller is a deleted user")]
+    UserDeleted {
+        /// Whether the caller deleted itself. Then it may restore itself.
+        by_itself: bool,
+    },
     /// The `userId` is taken. The email address may be taken, too.
     #[error("the userId is taken")]
     UserExists {
@@ -60,6 +66,47 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
+/// Why a write that stores a new user failed. What the caller may know of it depends on the caller.
+pub(super) enum NotStored {
+    /// The caller may not write.
+    Refused(Error),
+    /// The store refused the write.
+    Unwritten(WriteError),
+}
+
+impl NotStored {
+    /// The error for `caller`. A user who is disabled learns nothing else.
+    pub(super) fn told(self, caller: &Caller) -> Error {
+        let stored = match &self {
+            Self::Unwritten(WriteError::UserExists { stored, .. }) => Some(&**stored),
+            Self::Unwritten(WriteError::UserDeleted(deleted)) => Some(&deleted.user),
+            Self::Refused(_) | Self::Unwritten(_) => None,
+        };
+        if let Some(Err(error)) = stored.map(|stored| caller.may_act_on(stored)) {
+            return error;
+        }
+        match self {
+            Self::Refused(error) => error,
+            Self::Unwritten(WriteError::UserDeleted(deleted)) => Error::UserDeleted {
+                by_itself: caller.may_act_on_deleted(&deleted).is_ok(),
+            },
+            Self::Unwritten(error) => error.into(),
+        }
+    }
+}
+
+impl From<Error> for NotStored {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<WriteError> for NotStored {
+    fn from(error: WriteError) -> Self {
+        Self::Unwritten(error)
+    }
+}
+
 impl From<user::Error> for Error {
     fn from(error: user::Error) -> Self {
         match error {
@@ -72,11 +119,9 @@ impl From<user::Error> for Error {
 impl From<WriteError> for Error {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Taken {
-                user_id: true,
-                email,
-            } => Self::UserExists { email },
-            WriteError::Taken { user_id: false, .. } => Self::EmailTaken,
+            WriteError::UserExists { email, .. } => Self::UserExists { email },
+            WriteError::UserDeleted(_) => Self::UserDeleted { by_itself: false },
+            WriteError::EmailTaken => Self::EmailTaken,
             WriteError::Recorded(_) => Self::KeyReused,
             WriteError::TooLarge => Self::TooLarge,
             WriteError::Failed(error) => Self::Store(error),

@@ -1,9 +1,9 @@
 //! The end of a user and what follows it: deletion, restoration, erasure; and what is kept of a user.
 
-use super::{Caller, Error, Precondition, UserService};
+use super::{Caller, Error, Precondition, UserService, admitted, error::NotStored};
 use crate::{
     store::{Compared, Consistency, Decision, HistoryRecord, Limit, Page, StartKey, Stored},
-    user::{DeletedUser, Restoration, Timestamp, User, UserId},
+    user::{DeletedUser, Restoration, User, UserId},
 };
 
 /// What is kept of a user.
@@ -27,14 +27,14 @@ impl UserService {
         user_id: &UserId,
         precondition: Precondition<'_>,
     ) -> Result<(), Error> {
-        let decide = |read: &Stored, _: Timestamp| {
-            let user = read.user.as_ref().ok_or(Error::NotFound)?;
+        let decide = admitted(caller, |stored, _| {
+            let user = stored.user.as_ref().ok_or(Error::NotFound)?;
             caller.may_act_on(user)?;
             precondition.check(user)?;
             Ok::<_, Error>(Decision::Delete)
-        };
+        });
         let actor = caller.actor();
-        let author = self.author(&actor);
+        let author = self.author(caller, &actor, Some(user_id));
         let deletion = self
             .store
             .change(author, user_id, Compared::All, decide, None);
@@ -53,20 +53,21 @@ impl UserService {
         user_id: &UserId,
         precondition: Precondition<'_>,
     ) -> Result<(), Error> {
-        let decide = |read: &Stored, _: Timestamp| {
-            for user in read.users() {
-                caller.may_act_on(user)?;
-            }
-            match (&read.user, &precondition) {
-                (None, _) if read.deleted.is_none() => return Err(Error::NotFound),
-                (None, Precondition::Holds(_)) => return Err(Error::PreconditionFailed),
-                (None, Precondition::None) => {}
-                (Some(user), precondition) => precondition.check(user)?,
+        let decide = admitted(caller, |stored, _| {
+            caller.may_act_on_all(stored)?;
+            match (&stored.user, &stored.deleted) {
+                (Some(user), _) => precondition.check(user)?,
+                (None, Some(deleted)) => {
+                    caller.may_act_on_deleted(deleted)?;
+                    precondition.check_absent()?;
+                }
+                (None, None) => return Err(Error::NotFound),
             }
             Ok::<_, Error>(Decision::Erase)
-        };
+        });
         let actor = caller.actor();
-        let erasure = self.store.change_both(self.author(&actor), user_id, decide);
+        let author = self.author(caller, &actor, Some(user_id));
+        let erasure = self.store.change_both(author, user_id, decide);
         erasure.await.map(drop)
     }
 
@@ -76,10 +77,12 @@ impl UserService {
     /// [`Error::Store`].
     pub async fn list_deleted(
         &self,
+        caller: &Caller,
         limit: Limit,
         start: Option<&StartKey>,
         consistency: Consistency,
     ) -> Result<Page<DeletedUser>, Error> {
+        self.admit(caller, None).await?;
         let page = self.store.list_deleted(limit, start, consistency);
         Ok(page.await?)
     }
@@ -88,7 +91,12 @@ impl UserService {
     ///
     /// # Errors
     /// [`Error::NoDeletedUser`], [`Error::Store`].
-    pub async fn get_deleted(&self, user_id: &UserId) -> Result<DeletedUser, Error> {
+    pub async fn get_deleted(
+        &self,
+        caller: &Caller,
+        user_id: &UserId,
+    ) -> Result<DeletedUser, Error> {
+        self.admit(caller, None).await?;
         let deleted = self.store.get_deleted(user_id).await?;
         deleted.ok_or(Error::NoDeletedUser)
     }
@@ -105,14 +113,15 @@ impl UserService {
         restoration: &Restoration,
     ) -> Result<User, Error> {
         let actor = caller.actor();
-        let decide = |read: &Stored, now: Timestamp| {
-            let deleted = read.deleted.as_ref().ok_or(Error::NoDeletedUser)?;
-            caller.may_act_on(&deleted.user)?;
+        let decide = admitted(caller, |stored, now| {
+            let deleted = stored.deleted.as_ref().ok_or(Error::NoDeletedUser)?;
+            caller.may_act_on_deleted(deleted)?;
             let user = restoration.apply(deleted, now, &actor);
-            Ok::<_, Error>(Decision::Store(Box::new(user)))
-        };
-        let author = self.author(&actor);
-        let restored = self.store.change_deleted(author, user_id, decide).await?;
+            Ok::<_, NotStored>(Decision::Store(Box::new(user)))
+        });
+        let author = self.author(caller, &actor, None);
+        let restored = self.store.change_deleted(author, user_id, decide).await;
+        let restored = restored.map_err(|error| error.told(caller))?;
         restored.ok_or(Error::NoDeletedUser)
     }
 
@@ -121,15 +130,14 @@ impl UserService {
     /// # Errors
     /// [`Error::NoDeletedUser`], [`Error::UserDisabled`], [`Error::Store`].
     pub async fn erase_deleted(&self, caller: &Caller, user_id: &UserId) -> Result<(), Error> {
-        let decide = |read: &Stored, _: Timestamp| {
-            let deleted = read.deleted.as_ref().ok_or(Error::NoDeletedUser)?;
-            caller.may_act_on(&deleted.user)?;
+        let decide = admitted(caller, |stored, _| {
+            let deleted = stored.deleted.as_ref().ok_or(Error::NoDeletedUser)?;
+            caller.may_act_on_deleted(deleted)?;
             Ok::<_, Error>(Decision::Erase)
-        };
+        });
         let actor = caller.actor();
-        let erasure = self
-            .store
-            .change_deleted(self.author(&actor), user_id, decide);
+        let author = self.author(caller, &actor, None);
+        let erasure = self.store.change_deleted(author, user_id, decide);
         erasure.await.map(drop)
     }
 
@@ -148,12 +156,13 @@ impl UserService {
         if !self.store.keeps_history() {
             return Err(Error::HistoryIsOff);
         }
+        self.admit(caller, Some(user_id)).await?;
         let stored = match caller.is(user_id) {
             true => Some(self.store.get_stored(user_id).await?),
             false => None,
         };
-        for user in stored.iter().flat_map(Stored::users) {
-            caller.may_act_on(user)?;
+        if let Some(stored) = &stored {
+            caller.may_act_on_all(stored)?;
         }
         let page = self.store.history(user_id, limit, start).await?;
         if page.items.is_empty() && page.next.is_none() && start.is_none() {
@@ -174,10 +183,9 @@ impl UserService {
     /// [`Error::NotFound`] if nothing is kept, [`Error::UserDisabled`] if the user itself asks and is
     /// disabled, [`Error::Store`].
     pub async fn export(&self, caller: &Caller, user_id: &UserId) -> Result<Export, Error> {
+        self.admit(caller, Some(user_id)).await?;
         let stored = self.store.get_stored(user_id).await?;
-        for user in stored.users() {
-            caller.may_act_on(user)?;
-        }
+        caller.may_act_on_all(&stored)?;
         let history = match self.store.keeps_history() {
             true => Some(self.store.history(user_id, Limit::EXPORT, None).await?),
             false => None,

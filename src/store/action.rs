@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 use serde_dynamo::Item;
 
 use super::{HistoryRecord, IdempotencyRecord, Tables, expression::Expression, number, string};
-use crate::user::{DeletedUser, EmailKey, User};
+use crate::user::{DeletedUser, EmailKey, Timestamp, User};
 
 /// Which attributes of the stored user must be unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) enum Action<'a> {
     /// Takes out any deleted user with this `userId`. Its condition is that of the action on the
     /// user.
     DropDeleted(&'a str),
+    /// Checks that no deleted user has this `userId` at this time.
+    CheckNoDeleted(&'a str, Timestamp),
     /// Takes the deleted user out, if it is still the one that was read.
     TakeDeleted(&'a DeletedUser),
     /// Adds a record to the history.
@@ -73,6 +75,9 @@ impl Action<'_> {
             #[cfg(feature = "local")]
             Self::RenewDeleted(before, after) => item.put(renew_deleted(tables, before, after)),
             Self::DropDeleted(user_id) => item.delete(drop_deleted(tables, user_id)),
+            Self::CheckNoDeleted(user_id, now) => {
+                item.condition_check(check_no_deleted(tables, user_id, *now))
+            }
             Self::TakeDeleted(deleted) => item.delete(take_deleted(tables, deleted)),
             Self::PutHistory(record) => item.put(put_history(tables, record)),
             Self::PutRecord(record) => item.put(put_record(tables, record)),
@@ -180,6 +185,18 @@ fn drop_deleted(tables: &Tables, user_id: &str) -> Delete {
     Delete::builder()
         .table_name(&tables.deleted_users)
         .key("userId", string(user_id))
+        .build()
+        .expect(COMPLETE)
+}
+
+fn check_no_deleted(tables: &Tables, user_id: &str, now: Timestamp) -> ConditionCheck {
+    ConditionCheck::builder()
+        .table_name(&tables.deleted_users)
+        .key("userId", string(user_id))
+        // DynamoDB may delete an item only days after it expires.
+        .condition_expression("attribute_not_exists(userId) OR expiresAt <= :now")
+        .expression_attribute_values(":now", number(now.unix_seconds()))
+        .return_values_on_condition_check_failure(AllOld)
         .build()
         .expect(COMPLETE)
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
-    Author, Consistency, Decision, Error, Holder, Limit, StartKey, Stored, UserStore, WriteError,
+    Author, Consistency, Decision, Error, Holder, Limit, Read, StartKey, UserStore, WriteError,
     action::{Action, Compared},
     call::failure,
     claims::holder_in,
@@ -21,10 +21,7 @@ use crate::user::{Actor, EmailKey, Timestamp, User, UserId};
 
 /// The author of the writes. They change only the service's own state, so they leave no record in
 /// the history.
-const AUTHOR: Author<'_> = Author {
-    actor: &Actor::Command("claim-emails"),
-    request_id: "",
-};
+const AUTHOR: Author<'_> = Author::command(&Actor::Command("claim-emails"));
 
 /// What is read of a user or a claim, to compare the two.
 const CLAIMED: &[&str] = &["userId", "email"];
@@ -267,7 +264,7 @@ impl UserStore {
         user_id: &UserId,
         email: &EmailKey,
     ) -> Result<bool, Error> {
-        let decide = |read: &Stored, _: Timestamp| match &read.user {
+        let decide = |read: &Read, _: Timestamp| match &read.stored.user {
             Some(user) if !claim.is_of(user) && user.held_claim().as_ref() == Some(email) => {
                 Ok(Decision::Store(Box::new(user.clone())))
             }
@@ -295,7 +292,7 @@ impl UserStore {
         let user_id = UserId::stored(user_id);
         let mut pauses = Pauses::of(self);
         loop {
-            let decide = |read: &Stored, _: Timestamp| match &read.user {
+            let decide = |read: &Read, _: Timestamp| match &read.stored.user {
                 Some(user) if user.email_key().is_some() => {
                     Ok(Decision::Store(Box::new(user.clone())))
                 }
@@ -308,7 +305,11 @@ impl UserStore {
                 Err(Unwritten::Ended(claimed)) => return Ok(claimed),
                 Err(Unwritten::Failed(WriteError::Failed(error))) => return Err(error),
                 Err(Unwritten::Failed(
-                    WriteError::Taken { .. } | WriteError::Recorded(_) | WriteError::TooLarge,
+                    WriteError::UserExists { .. }
+                    | WriteError::UserDeleted(_)
+                    | WriteError::EmailTaken
+                    | WriteError::Recorded(_)
+                    | WriteError::TooLarge,
                 )) => {}
             }
             if let Some(user) = self.get(&user_id, Consistency::Strong).await?

@@ -27,6 +27,8 @@ pub(super) struct Write<'a> {
     pub(super) erases: bool,
     /// Which attributes of the stored user must be unchanged.
     pub(super) compared: Compared,
+    /// Whether the user must not be created over a deleted user.
+    pub(super) refuses_deleted: bool,
     /// The record of the request that creates the user.
     pub(super) record: Option<&'a IdempotencyRecord>,
     /// Whether the user holds the claim that its item records.
@@ -146,11 +148,13 @@ impl Write<'_> {
 
 impl Refusal {
     /// The same refusal, or [`Error::Unavailable`] if an earlier attempt may still reach DynamoDB
-    /// and the refusal is [`WriteError::Taken`]. The `userId` or the email address may be free when
+    /// and the refusal says that the `userId` or the email address is taken. They may be free when
     /// the attempt arrives. DynamoDB then executes the attempt, so the outcome is unknown.
     fn after(self, has_attempt_to_follow: bool) -> Self {
         match self {
-            Self::Final(WriteError::Taken { .. }) if has_attempt_to_follow => {
+            Self::Final(
+                WriteError::UserExists { .. } | WriteError::UserDeleted(_) | WriteError::EmailTaken,
+            ) if has_attempt_to_follow => {
                 let cause = "an attempt timed out before a condition failed, and may follow";
                 Error::Unavailable(cause.to_owned()).into()
             }
@@ -251,6 +255,9 @@ fn claim_to_release(user: &User) -> Option<EmailKey> {
 /// The actions of `write`. They are derived from the difference between `before` and `after`.
 fn actions<'a>(write: &Write<'a>, keeps_claims: bool) -> Vec<Action<'a>> {
     let mut actions = Vec::from_iter(user_action(write));
+    if let Some(after) = write.after.filter(|_| write.refuses_deleted) {
+        actions.push(Action::CheckNoDeleted(after.user_id(), write.now));
+    }
     actions.extend(write.taken.map(Action::TakeDeleted));
     actions.extend(write.record.map(Action::PutRecord));
     if !keeps_claims {
@@ -299,7 +306,8 @@ fn user_action<'a>(write: &Write<'a>) -> Option<Action<'a>> {
 /// Converts failed conditions to a refusal. `found` has one element for each of `actions`: the
 /// stored item if the condition failed, else `None`.
 fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool) -> Refusal {
-    let (mut user_id, mut email, mut left) = (false, false, false);
+    let (mut exists, mut deleted, mut recorded) = (None, None, None);
+    let (mut email, mut claim_is_anothers) = (false, false);
     for (action, found) in actions.iter().zip(found) {
         let Some(found) = found else { continue };
         match action {
@@ -312,31 +320,42 @@ fn refusal(actions: &[Action<'_>], found: Vec<Option<Item>>, keeps_claims: bool)
             | Action::PutHistory(_) => return Refusal::Overtaken,
             #[cfg(feature = "local")]
             Action::RenewDeleted(..) => return Refusal::Overtaken,
+            // The claim to take is no longer that of the user who was read.
+            Action::Claim(_, user_id, holder) if user_id != holder => return Refusal::Overtaken,
+            Action::PutRecord(_) => recorded = Some(found),
             Action::PutUser(new) => {
-                user_id = true;
                 // The claim's condition holds if the stored user holds the claim, because both
                 // users have the same `userId`. So this compares the addresses.
                 let stored = user(found.into_inner());
                 email |= keeps_claims
                     && new.email_key().is_some()
                     && stored.email_key() == new.email_key();
+                exists = Some(Box::new(stored));
             }
-            Action::PutRecord(_) => {
-                return match IdempotencyRecord::from_item(found) {
-                    Ok(record) => Refusal::Final(WriteError::Recorded(Box::new(record))),
-                    Err(error) => error.into(),
-                };
-            }
-            // The claim to take is no longer that of the user who was read.
-            Action::Claim(_, user_id, holder) if user_id != holder => return Refusal::Overtaken,
+            Action::CheckNoDeleted(..) => deleted = Some(found),
             Action::Claim(..) => email = true,
-            Action::Release(..) => left = true,
+            Action::Release(..) => claim_is_anothers = true,
         }
     }
-    if left && !email {
-        Refusal::ClaimIsAnothers
+    if let Some(record) = recorded {
+        match IdempotencyRecord::from_item(record) {
+            Ok(record) => WriteError::Recorded(Box::new(record)).into(),
+            Err(error) => error.into(),
+        }
+    } else if let Some(stored) = exists {
+        WriteError::UserExists { stored, email }.into()
+    } else if let Some(deleted) = deleted {
+        match DeletedUser::from_attributes(deleted.into_inner()) {
+            Some(deleted) => WriteError::UserDeleted(Box::new(deleted)).into(),
+            None => {
+                let cause = "the item of the deleted user cannot be read";
+                Error::Failed(cause.to_owned()).into()
+            }
+        }
+    } else if email || !claim_is_anothers {
+        WriteError::EmailTaken.into()
     } else {
-        Refusal::Final(WriteError::Taken { user_id, email })
+        Refusal::ClaimIsAnothers
     }
 }
 
@@ -373,6 +392,7 @@ mod tests {
             before,
             after,
             compared: Compared::Known,
+            refuses_deleted: false,
             record: None,
             recorded_claim: RecordedClaim::Own,
             loser: None,
@@ -383,6 +403,7 @@ mod tests {
             author: Author {
                 actor: &Actor::Command("test"),
                 request_id: "",
+                user_id: None,
             },
             now: Timestamp::from(UNIX_EPOCH),
         }
@@ -400,6 +421,7 @@ mod tests {
             | Action::CheckUser(..)
             | Action::PutDeleted(_)
             | Action::RenewDeleted(..)
+            | Action::CheckNoDeleted(..)
             | Action::TakeDeleted(_)
             | Action::DropDeleted(_)
             | Action::PutHistory(_)
@@ -476,20 +498,48 @@ mod tests {
         };
         let nothing = || Item::default();
         let create = actions(&write(None, Some(&a)), true);
+        let create_itself = Write {
+            refuses_deleted: true,
+            ..write(None, Some(&a))
+        };
+        let create_itself = actions(&create_itself, true);
+        let deleted = DeletedUser::new(
+            a.clone(),
+            &Actor::Command("test"),
+            WriteId::after(None, Timestamp::from(UNIX_EPOCH)),
+            Timestamp::from(UNIX_EPOCH),
+            1,
+        );
+        let deleted_item = || Item::from(deleted.to_attributes());
         let move_to_b = actions(&write(Some(&a), Some(&b)), true);
-        let taken = |user_id, email| Refusal::Final(WriteError::Taken { user_id, email });
+        let exists = |stored: Item, email| {
+            let stored = Box::new(user(stored.into_inner()));
+            Refusal::Final(WriteError::UserExists { stored, email })
+        };
+        let is_deleted = || Refusal::Final(WriteError::UserDeleted(Box::new(deleted.clone())));
+        let email_taken = || Refusal::Final(WriteError::EmailTaken);
         for (actions, found, expected) in [
             (
                 &create,
                 vec![Some(item("b@example.com")), None],
-                taken(true, false),
+                exists(item("b@example.com"), false),
             ),
             (
                 &create,
                 vec![Some(item("A@example.com")), None],
-                taken(true, true),
+                exists(item("A@example.com"), true),
             ),
-            (&create, vec![None, Some(nothing())], taken(false, true)),
+            (&create, vec![None, Some(nothing())], email_taken()),
+            (
+                &create_itself,
+                vec![None, Some(deleted_item()), Some(nothing())],
+                is_deleted(),
+            ),
+            (
+                &create_itself,
+                vec![Some(item("b@example.com")), Some(deleted_item()), None],
+                exists(item("b@example.com"), false),
+            ),
             (
                 &move_to_b,
                 vec![Some(nothing()), Some(nothing()), None],
@@ -498,7 +548,7 @@ mod tests {
             (
                 &move_to_b,
                 vec![None, Some(nothing()), Some(nothing())],
-                taken(false, true),
+                email_taken(),
             ),
             (
                 &move_to_b,

@@ -28,6 +28,11 @@ impl Stored {
         let deleted = self.deleted.iter().map(|deleted| &deleted.user);
         self.user.iter().chain(deleted)
     }
+
+    /// The user. If there is none, the deleted one.
+    pub fn latest(&self) -> Option<&User> {
+        self.users().next()
+    }
 }
 
 impl Keyed for DeletedUser {
@@ -56,11 +61,20 @@ impl UserStore {
     }
 
     /// The user and the deleted user with this `userId`, in one call. Both reads are strongly
-    /// consistent, but not at the same moment.
+    /// consistent, but not at the same moment. So if both find nothing, the user may have moved from
+    /// one table to the other between them, and a second call repeats them.
     ///
     /// # Errors
     /// The call to DynamoDB failed.
     pub async fn get_stored(&self, user_id: &UserId) -> Result<Stored, Error> {
+        let stored = self.get_both(user_id).await?;
+        match stored == Stored::default() {
+            true => self.get_both(user_id).await,
+            false => Ok(stored),
+        }
+    }
+
+    async fn get_both(&self, user_id: &UserId) -> Result<Stored, Error> {
         let key = HashMap::from([("userId".to_owned(), string(user_id.as_str()))]);
         let keys = KeysAndAttributes::builder()
             .keys(key)

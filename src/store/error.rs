@@ -1,5 +1,7 @@
 //! Errors of calls to DynamoDB.
 
+use crate::user::{DeletedUser, User};
+
 /// A failure of DynamoDB or of the connection to it. The text is for the log, and has no user data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -13,16 +15,22 @@ pub enum Error {
 
 /// Why the write of a user failed. After [`Error::Unavailable`], the outcome is unknown. After all
 /// other errors, nothing is stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WriteError {
-    /// The `userId` of a new user is taken, or another user has the email address, or both.
-    #[error("the userId, the email address or both are taken")]
-    Taken {
-        /// Whether the `userId` is taken.
-        user_id: bool,
-        /// Whether the email address is taken.
+    /// There is already a user with the `userId` of a new user.
+    #[error("the userId is taken")]
+    UserExists {
+        /// The user that is stored.
+        stored: Box<User>,
+        /// Whether a user also has the email address.
         email: bool,
     },
+    /// A deleted user has the `userId` of a new user, who must not be created over it.
+    #[error("a deleted user has the userId")]
+    UserDeleted(Box<DeletedUser>),
+    /// Another user has the email address.
+    #[error("the email address is taken")]
+    EmailTaken,
     /// There is already a record with the idempotency key of the creation.
     #[error("the idempotency key is on record")]
     Recorded(Box<super::IdempotencyRecord>),

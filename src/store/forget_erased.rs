@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{Item, from_item};
 
 use super::{
-    Author, Compared, Decision, Error, HistoryRecord, Stored, UserStore, WriteError, call::failure,
-    reconcile::RECORDS_IN_A_PAGE, string,
+    Author, Compared, Decision, Error, HistoryRecord, Read, Stored, UserStore, WriteError,
+    call::failure, reconcile::RECORDS_IN_A_PAGE, string,
 };
 use crate::user::{EventType, Timestamp, User, UserId};
 
@@ -56,7 +56,7 @@ impl UserStore {
         let user_id = UserId::stored(&record.user_id);
         let is_erased = |user: &User| user.created_at() <= record.created_at.as_deref();
         let Stored { user, deleted } = self.get_stored(&user_id).await?;
-        let decide = |read: &Stored, _: Timestamp| match &read.user {
+        let decide = |read: &Read, _: Timestamp| match &read.stored.user {
             Some(user) if is_erased(user) => Ok(Decision::Erase),
             Some(_) | None => Err(NotErased::NothingToErase),
         };
@@ -71,8 +71,8 @@ impl UserStore {
                 self.change_both(author, &user_id, decide).await
             }
         } else if deleted.is_some_and(|deleted| is_erased(&deleted.user)) {
-            let decide = |read: &Stored, _: Timestamp| {
-                let user = read.deleted.as_ref().map(|deleted| &deleted.user);
+            let decide = |read: &Read, _: Timestamp| {
+                let user = read.stored.deleted.as_ref().map(|deleted| &deleted.user);
                 match user.filter(|user| is_erased(user)) {
                     Some(_) => Ok(Decision::Erase),
                     None => Err(NotErased::NothingToErase),

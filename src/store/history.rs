@@ -26,6 +26,20 @@ pub struct Author<'a> {
     pub actor: &'a Actor,
     /// The gateway's id of the request. A command has none.
     pub request_id: &'a str,
+    /// The `userId` of the author, if what is stored of the author decides whether it may write.
+    /// Then each round of a write reads it: see [`Read::author`](super::Read::author).
+    pub user_id: Option<&'a UserId>,
+}
+
+impl<'a> Author<'a> {
+    /// A command. It may write, whatever is stored.
+    pub const fn command(actor: &'a Actor) -> Self {
+        Self {
+            actor,
+            request_id: "",
+            user_id: None,
+        }
+    }
 }
 
 /// A record of the history. It has no values of the user.

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{Item, from_item};
 
 use super::{
-    Author, Compared, Consistency, Decision, Error, HistoryRecord, Limit, Page, RecordKey,
+    Author, Compared, Consistency, Decision, Error, HistoryRecord, Limit, Page, Read, RecordKey,
     StartKey, Stored, UserStore, WriteError,
     action::Action,
     call::failure,
@@ -357,7 +357,7 @@ impl UserStore {
         &self,
         author: Author<'_>,
         user_id: &UserId,
-        plan: Plan,
+        plan: Plan<'_>,
         records: &Records,
         counted: Option<Version>,
         found: Reconciled,
@@ -367,8 +367,8 @@ impl UserStore {
             Some(id) => plan.after(id),
             None => plan,
         };
-        let decide = |read: &Stored, now: Timestamp| match &read.user {
-            Some(user) if self.compare(read, records) == found => {
+        let decide = |read: &Read, now: Timestamp| match &read.stored.user {
+            Some(user) if self.compare(&read.stored, records) == found => {
                 let user = user.clone().caught_up(counted, now, author.actor);
                 Ok(Decision::Store(Box::new(user)))
             }
@@ -379,7 +379,11 @@ impl UserStore {
             Err(Unwritten::Ended) => Ok(Reconciled::Agrees),
             Err(Unwritten::Failed(WriteError::Failed(error))) => Err(error),
             Err(Unwritten::Failed(
-                WriteError::Taken { .. } | WriteError::Recorded(_) | WriteError::TooLarge,
+                WriteError::UserExists { .. }
+                | WriteError::UserDeleted(_)
+                | WriteError::EmailTaken
+                | WriteError::Recorded(_)
+                | WriteError::TooLarge,
             )) => Ok(Reconciled::Taken),
         }
     }

@@ -11,8 +11,10 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{Author, Tables, UserStore, WriteError, call::chain, string, user};
-use crate::user::Actor;
+use super::{
+    Author, Creation, Decision, Read, Tables, UserStore, WriteError, call::chain, string, user,
+};
+use crate::user::{Actor, Timestamp, UserId};
 
 /// A table: its name, the parts of its key, and whether its items expire.
 pub(super) struct Table<'a> {
@@ -253,18 +255,20 @@ impl UserStore {
             ("email", "test@example.com"),
         ];
         let sample = sample.map(|(name, text)| (name.to_owned(), string(text)));
-        let author = Author {
-            actor: &Actor::Command("user-service"),
-            request_id: "",
-        };
-        let created = self
-            .create(author, &user(HashMap::from(sample)), None)
-            .await;
-        match created {
-            Ok(())
-            | Err(WriteError::Taken { .. } | WriteError::Recorded(_) | WriteError::TooLarge) => {
-                Ok(())
-            }
+        let sample = user(HashMap::from(sample));
+        let user_id = UserId::stored(sample.user_id());
+        let author = Author::command(&Actor::Command("user-service"));
+        let decide = |_: &Read, _: Timestamp| Ok(Decision::Store(Box::new(sample.clone())));
+        let created = self.create(author, &user_id, Creation::default(), decide);
+        match created.await {
+            Ok(_)
+            | Err(
+                WriteError::UserExists { .. }
+                | WriteError::UserDeleted(_)
+                | WriteError::EmailTaken
+                | WriteError::Recorded(_)
+                | WriteError::TooLarge,
+            ) => Ok(()),
             Err(WriteError::Failed(error)) => {
                 Err(format!("the sample user was not stored: {error}"))
             }

@@ -25,30 +25,57 @@ pub enum Decision {
 /// address.
 pub type Lose<'a> = &'a (dyn Fn(&User, Timestamp) -> Option<User> + Sync);
 
+/// What one round of a write has read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Read {
+    /// What is stored at the `userId` that is written.
+    pub stored: Stored,
+    /// What is stored at [`Author::user_id`].
+    pub author: Stored,
+}
+
+/// What a creation must not find.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Creation<'a> {
+    /// The record of the request: there must be none with the same key. It is stored with the user.
+    pub record: Option<&'a IdempotencyRecord>,
+    /// Whether there must be no deleted user with the same `userId`.
+    pub refuses_deleted: bool,
+}
+
 /// What a write reads and compares.
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     reads: Reads,
     compared: Compared,
+    creation: Creation<'a>,
     recorded_claim: RecordedClaim,
     follows: Option<WriteId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
+    Nothing,
     User,
     Deleted,
     Both,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
+    /// A creation. It reads nothing.
+    const fn creation(creation: Creation<'a>) -> Self {
+        Self {
+            creation,
+            ..Self::of(Reads::Nothing)
+        }
+    }
+
     /// A change or a deletion of a user.
     pub(super) const fn change(compared: Compared, recorded_claim: RecordedClaim) -> Self {
         Self {
-            reads: Reads::User,
             compared,
             recorded_claim,
-            follows: None,
+            ..Self::of(Reads::User)
         }
     }
 
@@ -66,6 +93,10 @@ impl Plan {
         Self {
             reads,
             compared: Compared::All,
+            creation: Creation {
+                record: None,
+                refuses_deleted: false,
+            },
             recorded_claim: RecordedClaim::Own,
             follows: None,
         }
@@ -73,40 +104,19 @@ impl Plan {
 }
 
 impl UserStore {
-    /// Stores a new user, and `record` if given. Stores nothing if there is already a record with
-    /// the same key.
+    /// Stores the new user that `decide` makes, unless `creation` forbids it.
     ///
     /// # Errors
-    /// [`WriteError`].
-    pub async fn create(
+    /// The errors of `decide`, and [`WriteError`].
+    pub async fn create<E: From<WriteError>>(
         &self,
         author: Author<'_>,
-        user: &User,
-        record: Option<&IdempotencyRecord>,
-    ) -> Result<(), WriteError> {
-        let mut pauses = Pauses::of(self);
-        let mut has_attempt_to_follow = false;
-        loop {
-            let write = Write {
-                before: None,
-                vacant: None,
-                after: Some(user),
-                taken: None,
-                erases: false,
-                compared: Compared::All,
-                record,
-                recorded_claim: RecordedClaim::Own,
-                loser: None,
-                follows: None,
-                author,
-                now: self.timestamp(),
-            };
-            match self.commit(write, &mut has_attempt_to_follow).await {
-                Ok(()) => return Ok(()),
-                Err(Refusal::Final(error)) => return Err(error),
-                Err(Refusal::Overtaken | Refusal::ClaimIsAnothers) => pauses.pause().await?,
-            }
-        }
+        user_id: &UserId,
+        creation: Creation<'_>,
+        decide: impl Fn(&Read, Timestamp) -> Result<Decision, E>,
+    ) -> Result<Option<User>, E> {
+        let plan = Plan::creation(creation);
+        self.write(author, user_id, plan, decide, None).await
     }
 
     /// Reads a user, calls `decide`, and writes what it decides. `decide` gets the user that was
@@ -124,7 +134,7 @@ impl UserStore {
         author: Author<'_>,
         user_id: &UserId,
         compared: Compared,
-        decide: impl Fn(&Stored, Timestamp) -> Result<Decision, E>,
+        decide: impl Fn(&Read, Timestamp) -> Result<Decision, E>,
         lose: Option<Lose<'_>>,
     ) -> Result<Option<User>, E> {
         let plan = Plan::change(compared, RecordedClaim::Own);
@@ -139,7 +149,7 @@ impl UserStore {
         &self,
         author: Author<'_>,
         user_id: &UserId,
-        decide: impl Fn(&Stored, Timestamp) -> Result<Decision, E>,
+        decide: impl Fn(&Read, Timestamp) -> Result<Decision, E>,
     ) -> Result<Option<User>, E> {
         let plan = Plan::of(Reads::Deleted);
         self.write(author, user_id, plan, decide, None).await
@@ -153,19 +163,19 @@ impl UserStore {
         &self,
         author: Author<'_>,
         user_id: &UserId,
-        decide: impl Fn(&Stored, Timestamp) -> Result<Decision, E>,
+        decide: impl Fn(&Read, Timestamp) -> Result<Decision, E>,
     ) -> Result<Option<User>, E> {
         let plan = Plan::of(Reads::Both);
         self.write(author, user_id, plan, decide, None).await
     }
 
-    /// The loop of every write but a creation, which reads nothing.
+    /// The loop of every write.
     pub(super) async fn write<E: From<WriteError>>(
         &self,
         author: Author<'_>,
         user_id: &UserId,
-        plan: Plan,
-        decide: impl Fn(&Stored, Timestamp) -> Result<Decision, E>,
+        plan: Plan<'_>,
+        decide: impl Fn(&Read, Timestamp) -> Result<Decision, E>,
         lose: Option<Lose<'_>>,
     ) -> Result<Option<User>, E> {
         let mut pauses = Pauses::of(self);
@@ -173,22 +183,23 @@ impl UserStore {
         let mut is_anothers = false;
         let mut loser = None;
         loop {
-            let read = self.read(user_id, plan.reads).await;
-            let stored = read.map_err(WriteError::from)?;
+            let read = self.read(author, user_id, plan.reads).await;
+            let read = read.map_err(WriteError::from)?;
             let now = self.timestamp();
-            let (after, erases) = match decide(&stored, now)? {
+            let (after, erases) = match decide(&read, now)? {
                 Decision::Store(after) => (Some(*after), false),
                 Decision::Delete => (None, false),
                 Decision::Erase => (None, true),
             };
             let write = Write {
-                before: stored.user.as_ref(),
+                before: read.stored.user.as_ref(),
                 vacant: (plan.reads == Reads::Both).then_some(user_id),
                 after: after.as_ref(),
-                taken: stored.deleted.as_ref(),
+                taken: read.stored.deleted.as_ref(),
                 erases,
                 compared: plan.compared,
-                record: None,
+                refuses_deleted: plan.creation.refuses_deleted,
+                record: plan.creation.record,
                 recorded_claim: match is_anothers {
                     true => RecordedClaim::Anothers,
                     false => plan.recorded_claim,
@@ -201,7 +212,7 @@ impl UserStore {
             match self.commit(write, &mut has_attempt_to_follow).await {
                 Ok(()) => return Ok(after),
                 Err(Refusal::Final(error)) => {
-                    let is_taken = matches!(error, WriteError::Taken { email: true, .. });
+                    let is_taken = error == WriteError::EmailTaken;
                     let lose = lose.filter(|_| is_taken);
                     let other = self.loser(after.as_ref(), lose, now).await;
                     loser = other.map_err(WriteError::from)?;
@@ -217,18 +228,29 @@ impl UserStore {
         }
     }
 
-    async fn read(&self, user_id: &UserId, reads: Reads) -> Result<Stored, Error> {
-        match reads {
-            Reads::User => Ok(Stored {
+    async fn read(
+        &self,
+        author: Author<'_>,
+        user_id: &UserId,
+        reads: Reads,
+    ) -> Result<Read, Error> {
+        let author = match author.user_id {
+            Some(own) => self.get_stored(own).await?,
+            None => Stored::default(),
+        };
+        let stored = match reads {
+            Reads::Nothing => Stored::default(),
+            Reads::User => Stored {
                 user: self.get(user_id, Consistency::Strong).await?,
                 deleted: None,
-            }),
-            Reads::Deleted => Ok(Stored {
+            },
+            Reads::Deleted => Stored {
                 user: None,
                 deleted: self.get_deleted(user_id).await?,
-            }),
-            Reads::Both => self.get_stored(user_id).await,
-        }
+            },
+            Reads::Both => self.get_stored(user_id).await?,
+        };
+        Ok(Read { stored, author })
     }
 
     /// The user who has the address of `after`, and the same user without it. `None` if it keeps the

@@ -112,6 +112,11 @@ impl DeletedUser {
         self.expires_at <= now.unix_seconds()
     }
 
+    /// Whether `actor` deleted the user.
+    pub fn was_deleted_by(&self, actor: &Actor) -> bool {
+        self.deleted_by == actor.to_attribute()
+    }
+
     /// The id of the deletion.
     pub fn last_write(&self) -> Option<WriteId> {
         WriteId::parse(&self.revision)

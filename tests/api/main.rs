@@ -7,6 +7,7 @@ mod support;
 
 /// Users, one file for each operation and each topic.
 mod users {
+    mod bans;
     mod create;
     mod delete;
     mod deletion;
@@ -30,6 +31,7 @@ mod users {
 mod requests {
     mod access;
     mod bad_input;
+    mod disabled_callers;
     mod methods;
 }
 

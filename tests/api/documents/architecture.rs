@@ -63,12 +63,29 @@ fn the_table_of_calls_has_each_operation_and_no_other() {
 async fn the_service_makes_the_calls_of_the_table() {
     let service = Service::start().await;
     for row in rows() {
-        assert_eq!(calls_of(&service, &row).await, row.calls, "{row:?}");
+        assert_eq!(calls_of(&service, &row, None).await, row.calls, "{row:?}");
     }
 }
 
-/// The calls of the request of a row, which succeeds.
-async fn calls_of(service: &Service, row: &Row) -> Vec<String> {
+#[tokio::test]
+async fn an_admin_who_acts_on_others_makes_one_call_more() {
+    let service = Service::start().await;
+    let mut root = ada();
+    root["userId"] = some_id().into();
+    let _ = service.post("/users", &root).await.has_status(201);
+    let root = format!("{}:admin", root["userId"].as_str().unwrap());
+    for row in rows() {
+        let more = calls_of(&service, &row, Some(&root)).await;
+        assert_eq!(
+            more,
+            [&["BatchGetItem"], &row.calls[..]].concat(),
+            "{row:?}"
+        );
+    }
+}
+
+/// The calls of the request of a row, which succeeds: by a service, or by this local caller.
+async fn calls_of(service: &Service, row: &Row, caller: Option<&str>) -> Vec<String> {
     let (method, template) = row.operation.split_once(' ').unwrap();
     let user = service.post("/users", &ada()).await.has_status(201).json();
     let text = |field: &str| user[field].as_str().unwrap().to_owned();
@@ -91,7 +108,8 @@ async fn calls_of(service: &Service, row: &Row) -> Vec<String> {
         let _ = deleted.has_status(204);
     }
     service.store().take_calls();
-    let headers: Vec<_> = row.header.into_iter().collect();
+    let caller = caller.map(|caller| ("X-Local-Caller", caller));
+    let headers: Vec<_> = row.header.into_iter().chain(caller).collect();
     let has_body = ["POST", "PUT", "PATCH"].contains(&method) && !template.contains("restore");
     let method: Method = method.parse().unwrap();
     let answer = if has_body {

@@ -401,6 +401,13 @@ async fn each_example_of_an_error_is_what_the_service_answers() {
     ];
     let _ = service.set_attribute("canary-2", "deep", &nested(31)).await;
     answers.push(raw(Method::DELETE, "/users/canary-2", &[], "").await);
+    let itself = ("x-local-caller", "canary-4");
+    let _ = with(Method::POST, "/users", itself, &ada())
+        .await
+        .has_status(201);
+    let deleted = with(Method::DELETE, "/users/canary-4", itself, &json!({})).await;
+    let _ = deleted.has_status(204);
+    answers.push(with(Method::POST, "/users", itself, &ada()).await);
     let without_history = Setup {
         retention: Retention {
             history_days: None,

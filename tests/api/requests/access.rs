@@ -17,7 +17,7 @@ use crate::support::{
 const API: &str = include_str!("../../../docs/api.md");
 
 /// The request that docs/api.md names the operation by, and the status of its success.
-fn request(operation: &'static Operation) -> (&'static str, String, u16) {
+pub fn request(operation: &'static Operation) -> (&'static str, String, u16) {
     let method = operation.method.as_str();
     let (template, _) = operation.at[0];
     let path = match template.contains('?') {
@@ -33,7 +33,7 @@ fn request(operation: &'static Operation) -> (&'static str, String, u16) {
 }
 
 /// Whether the operation creates a user. Another `POST` is about a user who is there.
-fn creates(operation: &'static Operation) -> bool {
+pub fn creates(operation: &'static Operation) -> bool {
     operation.at[0].1 == "createUser"
 }
 
@@ -108,7 +108,7 @@ impl Who {
     }
 }
 
-async fn put_user(service: &Service, user_id: &str) -> Value {
+pub async fn put_user(service: &Service, user_id: &str) -> Value {
     let mut user = ada();
     user["userId"] = json!(user_id);
     let event = with_body(
@@ -119,9 +119,11 @@ async fn put_user(service: &Service, user_id: &str) -> Value {
     user
 }
 
+/// The user deletes itself, so that it may restore itself.
 async fn delete_user(service: &Service, user_id: &str) {
     let path = format!("/users/{user_id}");
-    let event = event(Gateway::Rest, "DELETE", &path, &Credentials::Signed);
+    let own = Credentials::token(user_id, "users/write", "");
+    let event = event(Gateway::Rest, "DELETE", &path, &own);
     let _ = service.answer(&event).await.has_status(204);
 }
 
