@@ -48,8 +48,6 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
         users,
         caller,
     } = call;
-    let known = ["limit", "cursor", "consistent"];
-    request.query.refuse_unknown(&known)?;
     let (list, start) = list_of(request)?;
     let page = users.list_deleted(caller, list.limit, start.as_ref(), list.consistency);
     let view = caller.view();
@@ -59,7 +57,6 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
 
 /// `GET /deleted-users/{userId}`: one deleted user. The read is strongly consistent.
 pub(super) async fn get(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
-    call.request.query.refuse_unknown(&[])?;
     check_conditions(call.request)?;
     let deleted = call.users.get_deleted(call.caller, &user_id).await?;
     Ok(answer::ok(to_json(&deleted, call.caller.view())))
@@ -72,7 +69,6 @@ pub(super) async fn restore(call: Call<'_>, user_id: UserId) -> Result<Response,
         users,
         caller,
     } = call;
-    request.query.refuse_unknown(&[])?;
     refuse_conditions(request)?;
     let restoration = Restoration::read(body::optional_json(request)?)?;
     let user = users.restore(caller, &user_id, &restoration).await?;
@@ -81,7 +77,6 @@ pub(super) async fn restore(call: Call<'_>, user_id: UserId) -> Result<Response,
 
 /// `DELETE /deleted-users/{userId}`: the deleted user is gone for good.
 pub(super) async fn erase(call: Call<'_>, user_id: UserId) -> Result<Response, Error> {
-    call.request.query.refuse_unknown(&[])?;
     refuse_conditions(call.request)?;
     call.users.erase_deleted(call.caller, &user_id).await?;
     Ok(answer::no_content())

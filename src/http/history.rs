@@ -66,7 +66,6 @@ pub(super) async fn list(call: Call<'_>, user_id: UserId) -> Result<Response, Er
         users,
         caller,
     } = call;
-    request.query.refuse_unknown(&["limit", "cursor"])?;
     let (mut list, start) = list_of(request)?;
     list.consistency = Consistency::Eventual; // the link does not repeat it
     if start
@@ -96,7 +95,6 @@ pub(super) async fn export(call: Call<'_>, user_id: UserId) -> Result<Response, 
         history: Option<Body>,
     }
 
-    call.request.query.refuse_unknown(&[])?;
     check_conditions(call.request)?;
     let view = call.caller.view();
     let Export { stored, history } = call.users.export(call.caller, &user_id).await?;

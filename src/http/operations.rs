@@ -7,6 +7,7 @@ use super::{
     Response, deleted_users,
     error::Error,
     history,
+    request::Query,
     users::{self, Call},
 };
 use crate::{
@@ -24,7 +25,38 @@ pub struct Operation {
     pub at: &'static [(&'static str, &'static str)],
     /// Who may do it.
     pub rule: Rule,
+    /// Its query parameters, apart from those in its path templates.
+    pub parameters: Parameters,
     pub(super) handler: Handler,
+}
+
+impl Operation {
+    /// Refuses the parameters that the operation does not know, if it is addressed by `template`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`].
+    pub(super) fn check_parameters(&self, template: &str, query: &Query) -> Result<(), Error> {
+        let Only(known) = self.parameters else {
+            return Ok(());
+        };
+        let templates = self.at.iter().filter_map(|(at, _)| at.split_once('?'));
+        let of_template = templates.filter(|(path, _)| *path == template);
+        let known: Vec<_> = known
+            .iter()
+            .copied()
+            .chain(of_template.map(|(_, parameter)| parameter))
+            .collect();
+        query.refuse_unknown(&known)
+    }
+}
+
+/// The query parameters of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameters {
+    /// These. The operation refuses all others.
+    Only(&'static [&'static str]),
+    /// The operation ignores those that it does not know. The tutorial's clients may send any.
+    Any,
 }
 
 pub(super) type Answering<'a> = BoxFuture<'a, Result<Response, Error>>;
@@ -41,8 +73,19 @@ pub(super) enum Handler {
 }
 
 use Handler::{Email, User, Users};
+use Parameters::{Any, Only};
 use Scope::{Read, Write};
 use Verdict::{Allowed as Yes, Denied, Hidden};
+
+/// The parameters of `GET /users`, with or without an email address.
+const FIND_USERS: &[&str] = &[
+    "userId",
+    "email",
+    "verified",
+    "limit",
+    "cursor",
+    "consistent",
+];
 
 /// All operations. A user is addressed by path or by query.
 ///
@@ -54,18 +97,21 @@ pub static OPERATIONS: [Operation; 13] = [
         method: Method::GET,
         at: &[("/users", "findUsers")],
         rule: rule(Read, [Yes, Yes, Yes, Denied, Denied]),
+        parameters: Only(FIND_USERS),
         handler: Users(|call| users::list(call).boxed()),
     },
     Operation {
         method: Method::GET,
         at: &[("/users?email", "findUsers")],
         rule: rule(Read, [Yes, Yes, Yes, Denied, Denied]),
+        parameters: Only(FIND_USERS),
         handler: Email(|call, email| users::find(call, email).boxed()),
     },
     Operation {
         method: Method::POST,
         at: &[("/users", "createUser")],
         rule: rule(Write, [Denied, Yes, Yes, Yes, Denied]),
+        parameters: Only(&[]),
         handler: Users(|call| users::create(call).boxed()),
     },
     Operation {
@@ -75,6 +121,7 @@ pub static OPERATIONS: [Operation; 13] = [
             ("/users?userId", "findUsers"),
         ],
         rule: rule(Read, [Yes, Yes, Yes, Yes, Hidden]),
+        parameters: Any,
         handler: User(|call, user_id| users::get(call, user_id).boxed()),
     },
     Operation {
@@ -84,6 +131,7 @@ pub static OPERATIONS: [Operation; 13] = [
             ("/users?userId", "replaceUserByQuery"),
         ],
         rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
+        parameters: Only(&[]),
         handler: User(|call, user_id| users::replace(call, user_id).boxed()),
     },
     Operation {
@@ -93,6 +141,7 @@ pub static OPERATIONS: [Operation; 13] = [
             ("/users?userId", "patchUserByQuery"),
         ],
         rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
+        parameters: Only(&["takeEmail"]),
         handler: User(|call, user_id| users::patch(call, user_id).boxed()),
     },
     Operation {
@@ -102,42 +151,49 @@ pub static OPERATIONS: [Operation; 13] = [
             ("/users?userId", "deleteUserByQuery"),
         ],
         rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
+        parameters: Only(&["erase"]),
         handler: User(|call, user_id| users::delete(call, user_id).boxed()),
     },
     Operation {
         method: Method::GET,
         at: &[("/users/{userId}/history", "listUserHistory")],
         rule: rule(Read, [Denied, Yes, Yes, Yes, Hidden]),
+        parameters: Only(&["limit", "cursor"]),
         handler: User(|call, user_id| history::list(call, user_id).boxed()),
     },
     Operation {
         method: Method::GET,
         at: &[("/users/{userId}/export", "exportUser")],
         rule: rule(Read, [Denied, Yes, Yes, Yes, Hidden]),
+        parameters: Only(&[]),
         handler: User(|call, user_id| history::export(call, user_id).boxed()),
     },
     Operation {
         method: Method::GET,
         at: &[("/deleted-users", "listDeletedUsers")],
         rule: rule(Read, [Denied, Yes, Yes, Denied, Denied]),
+        parameters: Only(FIND_USERS),
         handler: Users(|call| deleted_users::list(call).boxed()),
     },
     Operation {
         method: Method::GET,
         at: &[("/deleted-users/{userId}", "getDeletedUser")],
         rule: rule(Read, [Denied, Yes, Yes, Denied, Denied]),
+        parameters: Only(&[]),
         handler: User(|call, user_id| deleted_users::get(call, user_id).boxed()),
     },
     Operation {
         method: Method::POST,
         at: &[("/deleted-users/{userId}/restore", "restoreUser")],
         rule: rule(Write, [Denied, Yes, Yes, Yes, Hidden]),
+        parameters: Only(&[]),
         handler: User(|call, user_id| deleted_users::restore(call, user_id).boxed()),
     },
     Operation {
         method: Method::DELETE,
         at: &[("/deleted-users/{userId}", "eraseDeletedUser")],
         rule: rule(Write, [Denied, Yes, Yes, Denied, Denied]),
+        parameters: Only(&[]),
         handler: User(|call, user_id| deleted_users::erase(call, user_id).boxed()),
     },
 ];

@@ -119,6 +119,7 @@ impl Query {
             }
             let instead = match nearest(name, known) {
                 Some(nearest) => format!("did you mean {nearest}?"),
+                None if known.is_empty() => String::from("there are none"),
                 None => format!("there are {}", known.join(", ")),
             };
             let message = format!("is not a parameter of this request; {instead}");

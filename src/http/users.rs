@@ -28,16 +28,6 @@ pub struct Call<'a> {
     pub caller: &'a Caller,
 }
 
-/// The query parameters of `GET /users`.
-const PARAMETERS: [&str; 6] = [
-    "userId",
-    "email",
-    "verified",
-    "limit",
-    "cursor",
-    "consistent",
-];
-
 /// `GET /users`: one page of users.
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let Call {
@@ -45,7 +35,6 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
         users,
         caller,
     } = call;
-    request.query.refuse_unknown(&PARAMETERS)?;
     if flag(request, "verified")? {
         return Err(invalid_parameter(
             "verified",
@@ -79,7 +68,6 @@ pub(super) async fn find(call: Call<'_>, email: EmailKey) -> Result<Response, Er
         users,
         caller,
     } = call;
-    request.query.refuse_unknown(&PARAMETERS)?;
     page::parameters(&request.query)?;
     consistency(request)?;
     let only_verified = flag(request, "verified")?;
@@ -248,7 +236,6 @@ pub(super) async fn delete(call: Call<'_>, user_id: UserId) -> Result<Response, 
         users,
         caller,
     } = call;
-    request.query.refuse_unknown(&["userId", "erase"])?;
     let erases = flag(request, "erase")?;
     let if_match = IfMatch::read(&request.headers)?;
     refuse_if_none_match(request, "has no meaning for DELETE; send If-Match")?;

@@ -49,8 +49,15 @@ impl EmailKey {
     /// # Errors
     /// What to change, as a phrase that follows the name of the parameter.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if !text.contains('@') {
+        let text = text.trim();
+        let has_both_parts = text
+            .rsplit_once('@')
+            .is_some_and(|(local_part, domain)| !local_part.is_empty() && !domain.is_empty());
+        if !has_both_parts {
             return Err("must be an email address, such as ada@example.com");
+        }
+        if text.contains(char::is_whitespace) {
+            return Err("must not hold spaces; in a query, + is a space, so write + as %2B");
         }
         Self::of(text).ok_or("must be at most 2,048 bytes")
     }
@@ -71,6 +78,26 @@ fn folded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_look_up_has_both_parts_and_no_spaces() {
+        for (text, is_one) in [
+            ("ada@example.com", true),
+            (" ada+tag@example.com ", true),
+            ("a@b@example.com", true),
+            ("", false),
+            ("ada", false),
+            ("@example.com", false),
+            (" @example.com", false),
+            ("ada@", false),
+            ("@", false),
+            ("ada tag@example.com", false),
+            ("ada@example .com", false),
+            ("ada\n@example.com", false),
+        ] {
+            assert_eq!(EmailKey::parse(text).is_ok(), is_one, "{text}");
+        }
+    }
 
     #[test]
     fn all_spellings_of_an_address_have_one_key() {

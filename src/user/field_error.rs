@@ -44,15 +44,35 @@ pub enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// The JSON pointer of the place (RFC 6901).
+    /// The JSON pointer of the place (RFC 6901). It ends soon after the length at which
+    /// [`FieldError::new`] cuts it, because names can be long and errors many.
     pub fn pointer(self) -> String {
+        let mut pointer = String::new();
+        self.append_to(&mut pointer);
+        pointer
+    }
+
+    fn append_to(self, pointer: &mut String) {
         match self {
-            Self::Body => String::new(),
+            Self::Body => {}
             Self::Member(parent, name) => {
-                let name = name.replace('~', "~0").replace('/', "~1");
-                format!("{}/{name}", parent.pointer())
+                parent.append_to(pointer);
+                pointer.push('/');
+                for character in name.chars() {
+                    if pointer.len() > MAX_POINTER_BYTES {
+                        break;
+                    }
+                    match character {
+                        '~' => pointer.push_str("~0"),
+                        '/' => pointer.push_str("~1"),
+                        _ => pointer.push(character),
+                    }
+                }
             }
-            Self::Element(parent, index) => format!("{}/{index}", parent.pointer()),
+            Self::Element(parent, index) => {
+                parent.append_to(pointer);
+                pointer.push_str(&format!("/{index}"));
+            }
         }
     }
 }
@@ -107,5 +127,29 @@ impl FieldErrors {
         } else {
             Err(self)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_escapes_names_and_ends_soon_after_the_length_at_which_it_is_cut() {
+        let long = "é/".repeat(100_000);
+        for (place, pointer) in [
+            (Place::Body, ""),
+            (Place::Member(&Place::Body, "a~b/c"), "/a~0b~1c"),
+            (Place::Element(&Place::Member(&Place::Body, ""), 7), "//7"),
+        ] {
+            assert_eq!(place.pointer(), pointer);
+        }
+        let outer = Place::Member(&Place::Body, &long);
+        let inner = Place::Member(&outer, &long);
+        assert!(inner.pointer().len() < MAX_POINTER_BYTES + 8);
+        let error = FieldError::new(inner.pointer(), "is wrong");
+        assert!(error.field.starts_with("/é~1é~1"));
+        assert!(error.field.ends_with('…'));
+        assert!(error.field.len() <= MAX_POINTER_BYTES + '…'.len_utf8());
     }
 }

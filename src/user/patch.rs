@@ -40,13 +40,17 @@ impl UserPatch {
             };
             patch.0.insert(name, value);
         }
+        if patch.verifies_email() && !patch.0.contains_key(EMAIL) {
+            let message = "needs email in the same body, because true is about the address that \
+                           you send";
+            reader.errors.push_field(EMAIL_VERIFIED, message);
+        }
         reader.finish(patch)
     }
 
-    /// Whether the patch has an email address and says that it is verified.
+    /// Whether the patch says that the email address in it is verified.
     pub fn verifies_email(&self) -> bool {
-        let is_verified = AttributeValue::Bool(true);
-        self.0.contains_key(EMAIL) && self.0.get(EMAIL_VERIFIED) == Some(&Some(is_verified))
+        self.0.get(EMAIL_VERIFIED) == Some(&Some(AttributeValue::Bool(true)))
     }
 
     /// The new values of the fields that this patch changes in `stored`.

@@ -33,6 +33,7 @@ mod requests {
     mod bad_input;
     mod disabled_callers;
     mod methods;
+    mod parameters;
 }
 
 /// Where the service runs: behind API Gateway, and on this machine.

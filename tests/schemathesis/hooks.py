@@ -41,6 +41,8 @@ def filter_case(context, case):
     takes_email = str((case.query or {}).get("takeEmail", "")).lower() == "true"
     if takes_email and not (body.get("email") and body.get("emailVerified") is True):
         return False
+    if case.method == "PATCH" and body.get("emailVerified") is True and "email" not in body:
+        return False
     headers = {name.lower() for name in case.headers or {}}
     if case.method == "PUT" and "if-none-match" in headers:
         # It creates: under a condition that can hold, and at an id as POST takes it.
