@@ -42,8 +42,11 @@ async fn every_path_of_the_document_routes_and_has_its_methods() {
     }
 }
 
+/// Whether a schema has a field.
+type Has = fn(&Field) -> bool;
+
 /// The schemas of users, each with the fields that it has.
-const SCHEMAS_OF_USERS: [(&str, fn(&Field) -> bool); 4] = [
+const SCHEMAS_OF_USERS: [(&str, Has); 4] = [
     ("User", |_| true),
     ("NewUser", |field| {
         field.name == "userId" || field.is_written(View::Full)
