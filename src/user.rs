@@ -37,7 +37,7 @@ pub use self::{
     email::EmailKey,
     event::{Event, EventType},
     field_error::{FieldError, FieldErrors, MAX_FIELD_ERRORS, Place},
-    fields::{Access, FIELDS, Field, Presence, Source, View},
+    fields::{Access, FIELDS, Field, Kept, Presence, Rule, Source, View},
     id::{MAX_KEY_BYTES, UserId},
     input::UserInput,
     patch::UserPatch,

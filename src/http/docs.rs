@@ -33,15 +33,13 @@ pub enum Document {
     OpenApiYaml,
 }
 
-/// A header field that any request may have, in addition to those of the contract.
+/// A header field in which any request may name its caller, in addition to those of the contract.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderField {
     /// Its name.
     pub name: &'static str,
     /// What it means, in Markdown.
     pub description: &'static str,
-    /// What a value must match, as a regular expression (ECMA-262).
-    pub pattern: &'static str,
 }
 
 /// The content security policy of the page. It may load only what this service serves, and the
@@ -90,7 +88,7 @@ impl Document {
         }
     }
 
-    /// The answer to a `GET` of the document. In the contract, each operation has `gateway_header`.
+    /// The answer to a `GET` of the document. The contract has `gateway_header` for all operations.
     pub fn answer(self, request: &Request, gateway_header: Option<&HeaderField>) -> Response {
         const HTML: &str = "text/html; charset=utf-8";
         const CSS: &str = "text/css; charset=utf-8";
@@ -149,26 +147,22 @@ fn contract(request: &Request, gateway_header: Option<&HeaderField>) -> Value {
         &request.mount
     };
     contract["servers"] = json!([{ "url": url }]);
-    if let (Some(header), Some(paths)) = (gateway_header, contract["paths"].as_object_mut()) {
-        for item in paths.values_mut() {
-            add_header(item, header);
-        }
+    if let Some(header) = gateway_header {
+        add_caller(&mut contract, header);
     }
     contract
 }
 
-/// Adds `header` to the parameters of a path. They apply to each operation of the path.
-fn add_header(path_item: &mut Value, header: &HeaderField) {
-    let parameter = json!({
-        "name": header.name,
+/// Adds a security scheme with `header`, so that a page has one field for it. A request may do
+/// without.
+fn add_caller(contract: &mut Value, header: &HeaderField) {
+    contract["components"]["securitySchemes"] = json!({ "caller": {
+        "type": "apiKey",
         "in": "header",
+        "name": header.name,
         "description": header.description,
-        "schema": { "type": "string", "pattern": header.pattern },
-    });
-    match path_item["parameters"].as_array_mut() {
-        Some(parameters) => parameters.push(parameter),
-        None => path_item["parameters"] = json!([parameter]),
-    }
+    } });
+    contract["security"] = json!([{}, { "caller": [] }]);
 }
 
 /// Removes the security schemes and requirements, and the paths that only the gateway answers.

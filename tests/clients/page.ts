@@ -107,9 +107,18 @@ assert.equal(exported.status, "200");
 assert.match(exported.body, /"user.erased"/);
 assert.deepEqual(problems, []);
 
-// As another caller: a user may not list all.
-const denied = await tryOut(page, "findUsers", { parameters: { "X-Local-Caller": "ada" } });
-assert.equal(denied.status, "403");
+// Each row is an operation that people try.
+const methods = await page.locator(".opblock-summary-method").allInnerTexts();
+assert.deepEqual(new Set(methods), new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]));
+
+// As another caller, once for all operations: a user may not list all.
+await page.locator("button.authorize.unlocked").first().click();
+await page.locator(".auth-container input").fill("ada");
+await page.locator(".auth-container button[type=submit]").click();
+await page.locator(".auth-btn-wrapper .btn-done").click();
+for (const operationId of ["findUsers", "listDeletedUsers"]) {
+  assert.equal((await tryOut(page, operationId)).status, "403", operationId);
+}
 problems.length = 0; // the browser reports the 403
 
 // What the page holds ready succeeds, one after the other.

@@ -15,8 +15,8 @@ pub(super) const HEADER: HeaderName = HeaderName::from_static("x-local-caller");
 pub(super) const HEADER_FIELD: HeaderField = HeaderField {
     name: "X-Local-Caller",
     description: "Whom this gateway takes for the caller: the `sub` of a user, and maybe groups \
-                  after a colon, such as `ada` or `root:admin`.",
-    pattern: "^[!-~]+$",
+                  after a colon, such as `ada` or `root:admin`. Without it, a service calls, or whom \
+                  `--as` names.",
 };
 
 /// A user who calls with a token for all scopes.

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 use serde_json::{Value, json};
-use user_service::store::Retention;
+use user_service::{
+    store::Retention,
+    user::{FIELDS, Field, Kept, Presence, Rule, Source, View},
+};
 
 use crate::support::{
     Answer, Service, Setup, ada,
@@ -39,65 +42,114 @@ async fn every_path_of_the_document_routes_and_has_its_methods() {
     }
 }
 
-#[tokio::test]
-async fn the_document_names_every_field_of_a_user() {
-    let service = Service::start().await;
-    let mut user = ada();
-    for (field, value) in [
-        ("userId", json!(some_id())),
-        ("phone", json!("+14155550123")),
-        ("metadata", json!({})),
-        ("emailVerified", json!(true)),
-        ("adminMetadata", json!({})),
-        ("status", json!("active")),
-    ] {
-        user[field] = value;
-    }
-    let names = |value: &Value| {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<BTreeSet<_>>()
-    };
-    let created = service.post("/users", &user).await.has_status(201).json();
-    let schemas = &CONTRACT.document["components"]["schemas"];
-    assert_eq!(names(&schemas["User"]["properties"]), names(&created));
-    assert_eq!(names(&schemas["StoredUser"]["properties"]), names(&created));
-    assert_eq!(names(&schemas["NewUser"]["properties"]), names(&user));
+/// Whether a schema has a field.
+type Has = fn(&Field) -> bool;
+
+/// The schemas of users, each with the fields that it has.
+const SCHEMAS_OF_USERS: [(&str, Has); 4] = [
+    ("User", |_| true),
+    ("NewUser", |field| {
+        field.name == "userId" || field.is_written(View::Full)
+    }),
     // Replacements and patches are addressed by their path.
-    user.as_object_mut().unwrap().remove("userId");
-    assert_eq!(names(&schemas["UserPatch"]["properties"]), names(&user));
-    let mut sent_back = names(&created);
-    sent_back.remove("userId");
-    assert_eq!(names(&schemas["UserReplacement"]["properties"]), sent_back);
+    ("UserReplacement", |field| field.name != "userId"),
+    ("UserPatch", |field| field.is_written(View::Full)),
+];
+
+/// The schema with this name, as the document has it.
+fn schema(name: &str) -> &'static Value {
+    &DOCUMENT["components"]["schemas"][name]
 }
 
 #[test]
-fn a_stored_user_has_the_types_of_a_written_one_and_may_lack_every_field_but_its_id() {
-    let schemas = &DOCUMENT["components"]["schemas"];
-    let resolved = |schema: &Value| -> Value { CONTRACT.resolve(schema).clone() };
-    let stored = &schemas["StoredUser"];
-    assert_eq!(stored["required"], json!(["userId"]));
-    for (field, schema) in schemas["User"]["properties"].as_object().unwrap() {
-        let stored = resolved(&stored["properties"][field]);
-        assert_eq!(stored["type"], resolved(schema)["type"], "{field}");
-        // Rules may have been others, or none, when the item was written.
-        for rule in ["pattern", "format", "minLength", "maxLength", "minimum"] {
-            assert!(
-                stored.get(rule).is_none() || rule == "format" && stored[rule] == "int64",
-                "{rule} of {field}"
-            );
-        }
+fn the_schemas_of_users_have_every_field_and_nothing_else() {
+    for (name, has) in SCHEMAS_OF_USERS {
+        let fields = FIELDS.iter().filter(|field| has(field));
+        let expected: BTreeSet<&str> = fields.map(|field| field.name).collect();
+        let properties = schema(name)["properties"].as_object().unwrap();
+        let named: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+        let missing: Vec<_> = expected.difference(&named).collect();
+        let unknown: Vec<_> = named.difference(&expected).collect();
+        assert!(
+            missing.is_empty() && unknown.is_empty(),
+            "schema {name} of openapi.yaml: missing {missing:?}; not of FIELDS in src/user/fields.rs \
+             {unknown:?}"
+        );
     }
+}
+
+#[test]
+fn the_schemas_of_users_have_the_types_of_the_fields_and_what_they_must_have() {
+    for (name, has) in SCHEMAS_OF_USERS {
+        let is_input = name != "User";
+        let mut required = Vec::new();
+        for field in FIELDS.iter().filter(|field| has(field)) {
+            let at = format!("{} in schema {name} of openapi.yaml", field.name);
+            let (kind, values) = match &field.source {
+                Source::Service(Kept::Text)
+                | Source::Client(_, Rule::Text(_) | Rule::TrimmedText(_)) => ("string", None),
+                Source::Client(_, Rule::OneOf(values)) => ("string", Some(*values)),
+                Source::Service(Kept::Actor) | Source::Client(_, Rule::Object) => ("object", None),
+                Source::Service(Kept::Version) => ("integer", None),
+                Source::Client(_, Rule::Boolean) => ("boolean", None),
+            };
+            let property = resolved(&schema(name)["properties"][field.name]);
+            // A nullable schema has the values in the schema that it extends.
+            let extended = property["allOf"].get(0).map_or(property, resolved);
+            assert_eq!(property["type"], kind, "{at}");
+            assert_eq!(extended["type"], kind, "{at}");
+            assert_eq!(
+                extended.get("enum"),
+                values.map(|it| json!(it)).as_ref(),
+                "{at}"
+            );
+
+            let must_have = matches!(field.source, Source::Client(Presence::Required, _));
+            let takes_null = is_input && !must_have;
+            assert_eq!(property["nullable"] == true, takes_null, "{at}");
+            if must_have {
+                required.push(field.name);
+            }
+            // Rules may have been others, or none, when the item was written.
+            for rule in ["pattern", "format", "minLength", "maxLength", "minimum"] {
+                let is_free = property.get(rule).is_none() || property[rule] == "int64";
+                assert!(is_input || is_free, "{rule} of {at}");
+            }
+        }
+        let expected = match name {
+            // Another client may have left out the others.
+            "User" => json!(["userId"]),
+            "UserPatch" => Value::Null,
+            _ => json!(required),
+        };
+        assert_eq!(schema(name)["required"], expected, "{name}");
+    }
+}
+
+/// The schema, or what its `$ref` points to, as the document has it.
+fn resolved(schema: &'static Value) -> &'static Value {
+    let reference = schema["$ref"].as_str();
+    reference.map_or(schema, |it| {
+        DOCUMENT.pointer(it.trim_start_matches('#')).unwrap()
+    })
+}
+
+#[test]
+fn every_answer_with_a_user_has_the_same_type() {
+    let user = json!({ "$ref": "#/components/schemas/User" });
+    for name in ["User", "Patched", "Created", "Restored"] {
+        let response = &DOCUMENT["components"]["responses"][name];
+        assert_eq!(response["content"]["application/json"]["schema"], user);
+    }
+    let read = &DOCUMENT["paths"]["/users/{userId}"]["get"]["responses"]["200"];
+    assert_eq!(read["content"]["application/json"]["schema"], user);
 }
 
 #[test]
 fn a_user_and_a_page_are_told_apart_by_what_each_must_have() {
     let answer = CONTRACT.schema(&json!({ "$ref": "#/components/schemas/UserOrPage" }));
     let members = &DOCUMENT["components"]["schemas"]["UserOrPage"]["oneOf"];
-    let names = ["StoredUser", "UserPage"];
+    let names = ["User", "UserPage"];
     let references = names.map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
     assert_eq!(*members, json!(references));
     let required = names.map(|name| &DOCUMENT["components"]["schemas"][name]["required"]);
@@ -149,7 +201,7 @@ fn the_document_names_every_member_of_what_is_kept_of_a_user() {
     }
     for (schema, member) in [("DeletedUser", "user"), ("Export", "user")] {
         let user = &schemas[schema]["properties"][member];
-        assert_eq!(*user, json!({ "$ref": "#/components/schemas/StoredUser" }));
+        assert_eq!(*user, json!({ "$ref": "#/components/schemas/User" }));
     }
 }
 

@@ -97,6 +97,7 @@ impl Service {
 
     /// Puts an item, in DynamoDB's JSON, into a table.
     pub async fn put_item_into(&self, table: Copied, item: Value) {
+        self.another_client_writes();
         self.dynamodb()
             .put_item()
             .table_name(table.of(self))
@@ -113,6 +114,7 @@ impl Service {
 
     /// Puts items, in DynamoDB's JSON, into a table.
     pub async fn put_items_into(&self, table: Copied, items: Vec<Value>) {
+        self.another_client_writes();
         for batch in items.chunks(25) {
             let puts = batch.iter().cloned().map(write_request).collect();
             let output = self
@@ -130,6 +132,7 @@ impl Service {
     /// Sets an attribute of the item with this key to a value in DynamoDB's JSON, as another
     /// client does. Says whether there is such an item.
     pub async fn set_attribute(&self, user_id: &str, name: &str, value: &Value) -> bool {
+        self.another_client_writes();
         let value: serde_dynamo::AttributeValue = serde_json::from_value(value.clone()).unwrap();
         let updated = self
             .dynamodb()
