@@ -13,6 +13,8 @@ pub use self::{
     endpoint::{Endpoint, is_http_url, is_on_this_machine},
     reader::{Faults, Setting},
 };
+#[cfg(feature = "local")]
+use crate::local::events::Secret;
 use crate::{
     http::{base_path::BasePath, cors::AllowedOrigins},
     service::{AuthMode, ClaimNames, IssuerKind},
@@ -56,10 +58,6 @@ impl Settings {
     /// All faults of the configuration.
     pub fn for_lambda(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(variable);
-        reader.required(
-            RUNTIME_API,
-            "Lambda sets it. On your machine, use `cargo run`",
-        );
         let users = reader.required(USERS, "It is the name of the DynamoDB table of users");
         let emails = reader.emails_table();
         let keys = reader.required(
@@ -116,6 +114,7 @@ impl Settings {
 }
 
 /// The configuration of the local server and its commands, apart from their options.
+#[cfg(feature = "local")]
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
     /// `ALLOWED_ORIGINS`. The default is every origin of this machine, for front ends in
@@ -124,8 +123,12 @@ pub struct LocalSettings {
     pub allowed_origins: AllowedOrigins,
     /// The endpoint of DynamoDB. `None` means the embedded DynamoDB.
     pub endpoint: Option<Endpoint>,
+    /// `EVENTS_SECRET`, which signs the events that are posted. It is no option of the command line,
+    /// because other accounts of the machine can read that.
+    pub events_secret: Option<Secret>,
 }
 
+#[cfg(feature = "local")]
 impl LocalSettings {
     /// Reads the configuration from the environment. `variable` returns the value of a variable.
     /// Checks that all `tables` in the options have different names. An empty variable counts as
@@ -147,9 +150,12 @@ impl LocalSettings {
                 Some(_) | None => AllowedOrigins::Loopback,
             }),
         };
+        let events_secret = (reader.variable)(EVENTS_SECRET.name)
+            .map(|secret| reader.parsed(EVENTS_SECRET, &secret, Secret::parse));
         let settings = allowed_origins.map(|allowed_origins| Self {
             allowed_origins,
             endpoint,
+            events_secret: events_secret.flatten(),
         });
         reader.finish(settings)
     }
@@ -166,12 +172,17 @@ pub fn log_filter(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     variable("RUST_LOG")
 }
 
+/// Whether Lambda has started this process. It then sets `AWS_LAMBDA_RUNTIME_API`
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
+pub fn is_started_by_lambda(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("AWS_LAMBDA_RUNTIME_API").is_some_and(|address| !address.is_empty())
+}
+
 /// The name of the function: `AWS_LAMBDA_FUNCTION_NAME`. It is read separately, like the filter.
 pub fn function_name(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     variable("AWS_LAMBDA_FUNCTION_NAME")
 }
 
-const RUNTIME_API: Setting = Setting::new("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
 const USERS: Setting = Setting::new("TABLE_NAME", "UserData");
 const EMAILS: Setting = Setting::new("EMAILS_TABLE_NAME", "UserEmails");
 const KEYS: Setting = Setting::new("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys");
@@ -187,6 +198,9 @@ const SCOPE_CLAIM: Setting = Setting::new("SCOPE_CLAIM", "scope");
 const GROUPS_CLAIM: Setting = Setting::new("GROUPS_CLAIM", "https://example.com/groups");
 const SUBJECT_CLAIM: Setting = Setting::new("SUBJECT_CLAIM", "sub");
 const ORIGINS: Setting = Setting::new("ALLOWED_ORIGINS", "https://app.example.com");
+#[cfg(feature = "local")]
+const EVENTS_SECRET: Setting =
+    Setting::new("EVENTS_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 const BASE_PATH: Setting = Setting::new("BASE_PATH", "accounts/v1");
 const TRUSTED_ROOTS: Setting = Setting::new("TRUSTED_ROOTS", "system");
 const PRIMING: Setting = Setting::new("PRIMING", "off");
@@ -325,7 +339,6 @@ mod tests {
 
     /// The variables of a function with the default parameters of the stack.
     const COMPLETE: Variables = &[
-        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
         ("TABLE_NAME", "UserData"),
         ("EMAILS_TABLE_NAME", "UserEmails"),
         ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
@@ -422,13 +435,6 @@ mod tests {
     #[test]
     fn each_fault_names_the_variable_the_problem_and_an_example() {
         let cases: &[(Variables, &[&str])] = &[
-            (
-                &[("AWS_LAMBDA_RUNTIME_API", "")],
-                &[
-                    "AWS_LAMBDA_RUNTIME_API: not set. Lambda sets it. On your machine, use \
-                   `cargo run`. Example: AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001",
-                ],
-            ),
             (
                 &[("TABLE_NAME", "")],
                 &[

@@ -2002,7 +2002,7 @@ class Build(unittest.TestCase):
         builder.write_text(
             "#!/bin/sh\nset -e\ntarget=$(cargo metadata --offline --no-deps --format-version 1 | "
             """sed 's/.*"target_directory":"\\([^"]*\\)".*/\\1/')\n"""
-            'mkdir -p "$target/lambda/lambda"\ndate +%s%N >"$target/lambda/lambda/bootstrap"\n'
+            'mkdir -p "$target/lambda/user-service-lambda"\ndate +%s%N >"$target/lambda/user-service-lambda/bootstrap"\n'
         )
         builder.chmod(0o755)
         self.environment = os.environ | {
@@ -2020,7 +2020,7 @@ class Build(unittest.TestCase):
         )
         self.assertEqual(built.returncode, 0, built.stderr)
         self.assertTrue((self.project / ".aws-sam/build/UserFunction/bootstrap").is_file())
-        self.assertTrue((self.project / "target/lambda/lambda/bootstrap").is_file())
+        self.assertTrue((self.project / "target/lambda/user-service-lambda/bootstrap").is_file())
         return "Valid cache found" in built.stderr
 
     def test_the_built_template_finds_each_document_that_it_includes(self):

@@ -85,13 +85,15 @@ pub fn service() -> Handler {
     let arguments = [
         "--release",
         "--no-default-features",
-        "--bin",
+        "--features",
         "lambda",
+        "--bin",
+        "user-service-lambda",
         "--manifest-path",
         "Cargo.toml",
     ];
     cargo_build("service", &arguments);
-    binary(Kind::Service, "service/release/lambda")
+    binary(Kind::Service, "service/release/user-service-lambda")
 }
 
 /// Builds all handlers. The first is the floor. A peer whose language is missing is skipped.

@@ -10,6 +10,13 @@ use user_service::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    if !settings::is_started_by_lambda(settings::environment) {
+        eprintln!(
+            "user-service-lambda is the function of user-service. Only AWS Lambda can start it.\n\
+             To run the service on this machine, start user-service: cargo run"
+        );
+        return ExitCode::FAILURE;
+    }
     let filter = settings::log_filter(settings::environment);
     let function_name = settings::function_name(settings::environment);
     let format = log::Format::Json {

@@ -20,7 +20,7 @@ use super::{
     store::{self, Place, TableOptions},
 };
 use crate::{
-    local::dynamodb::{self, EmbeddedDynamoDb},
+    local::dynamodb::{AccessKeyId, EmbeddedDynamoDb},
     settings::{Endpoint, is_http_url, is_on_this_machine},
     store::{TableFault, TableRole, UserStore},
 };
@@ -136,8 +136,9 @@ async fn of_tables(
     let (config, is_local, place) = match place {
         Some(Place::File(file)) => {
             store::check_file(&file)?;
-            let embedded = EmbeddedDynamoDb::in_file_with_expired(&file).await?;
-            let config = dynamodb::sdk_config(embedded.endpoint_url()).await;
+            let embedded =
+                EmbeddedDynamoDb::in_file_with_expired(&file, AccessKeyId::random()).await?;
+            let config = embedded.sdk_config().await;
             (config, true, format!(" --data {}", file.display()))
         }
         Some(Place::Endpoint(endpoint)) => {

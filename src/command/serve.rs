@@ -65,11 +65,11 @@ pub(super) struct ServeOptions {
     #[arg(long)]
     events: bool,
     /// Post each event to this URL, signed as Standard Webhooks
+    ///
+    /// The variable EVENTS_SECRET has the secret that signs them. Without it, a random one is made and
+    /// printed.
     #[arg(long, value_name = "URL", value_parser = http_url)]
     events_to: Option<String>,
-    /// The secret that signs the posted events; without it, a random one is made and printed
-    #[arg(long, value_name = "whsec_...", value_parser = Secret::parse, requires = "events_to")]
-    events_secret: Option<Secret>,
 }
 
 /// Reads a URL of HTTP.
@@ -102,6 +102,7 @@ pub(super) async fn run(
     let LocalSettings {
         allowed_origins,
         endpoint,
+        events_secret,
     } = settings;
     let listener = listen(SocketAddr::from((options.host, options.port))).await?;
     let address = listener.local_addr()?;
@@ -125,7 +126,7 @@ pub(super) async fn run(
     say(&greeting(address, &description, caller, has_sample_user));
     if let Some(events) = events {
         let webhook = options.events_to.map(|url| {
-            let secret = options.events_secret.unwrap_or_else(|| {
+            let secret = events_secret.unwrap_or_else(|| {
                 let secret = Secret::random();
                 say(&format!("Events are signed with {secret}"));
                 secret

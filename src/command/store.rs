@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Error, say};
 use crate::{
-    local::dynamodb::{self, EmbeddedDynamoDb},
+    local::dynamodb::{self, AccessKeyId, EmbeddedDynamoDb},
     settings::{Endpoint, MAX_DAYS, Setting, is_on_this_machine},
     store::{self, Retention, Tables, UserStore},
 };
@@ -175,12 +175,12 @@ pub(super) async fn open(
 ) -> Result<Opened, Error> {
     match place {
         None => {
-            let embedded = EmbeddedDynamoDb::in_memory().await?;
+            let embedded = EmbeddedDynamoDb::in_memory(AccessKeyId::random()).await?;
             open_embedded(tables, embedded, sample, "in memory, gone when this stops").await
         }
         Some(Place::File(file)) => {
             let is_new = std::fs::metadata(&file).map_or(true, |file| file.len() == 0);
-            let embedded = EmbeddedDynamoDb::in_file(&file).await?;
+            let embedded = EmbeddedDynamoDb::in_file(&file, AccessKeyId::random()).await?;
             let kept = format!("kept in {}", file.display());
             open_embedded(tables, embedded, is_new && sample, &kept).await
         }
@@ -195,7 +195,7 @@ async fn open_embedded(
     kept: &str,
 ) -> Result<Opened, Error> {
     let (table, url) = (&tables.table, embedded.endpoint_url());
-    let store = tables.store(&dynamodb::sdk_config(url).await);
+    let store = tables.store(&embedded.sdk_config().await);
     store.create_tables().await?;
     if sample {
         store.put_sample_user().await?;
@@ -279,8 +279,8 @@ pub(super) async fn open_existing(
     let config = match place {
         Some(Place::File(file)) => {
             check_file(&file)?;
-            let embedded = EmbeddedDynamoDb::in_file(&file).await?;
-            dynamodb::sdk_config(embedded.endpoint_url()).await
+            let embedded = EmbeddedDynamoDb::in_file(&file, AccessKeyId::random()).await?;
+            embedded.sdk_config().await
         }
         Some(Place::Endpoint(endpoint)) => sdk_config(Some(&endpoint)).await?,
         None => sdk_config(None).await?,

@@ -24,8 +24,10 @@ use tokio::{
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
+use uuid::Uuid;
 
 pub use self::file::FileError;
+use self::server::Server;
 use crate::{
     local::http::{self, Timeouts},
     settings::is_on_this_machine,
@@ -39,11 +41,28 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// is longer.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A DynamoDB in this process. Only programs on this machine can reach its port. It refuses
-/// browsers.
+/// A DynamoDB in this process. Every program on this machine can reach its port, so it answers only
+/// requests with its access key id.
 pub struct EmbeddedDynamoDb {
     endpoint_url: String,
+    access_key_id: AccessKeyId,
     database: Database,
+}
+
+/// The access key id for which an embedded DynamoDB answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKeyId(String);
+
+impl AccessKeyId {
+    /// A random one of 122 bits. Other accounts of this machine do not know it.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().simple().to_string())
+    }
+
+    /// One that other programs know, too.
+    pub fn known(text: &str) -> Self {
+        Self(text.to_owned())
+    }
 }
 
 /// What happens to expired items.
@@ -85,9 +104,9 @@ impl EmbeddedDynamoDb {
     ///
     /// # Errors
     /// [`StartError::Engine`] and [`StartError::Listen`].
-    pub async fn in_memory() -> Result<Self, StartError> {
+    pub async fn in_memory(access_key_id: AccessKeyId) -> Result<Self, StartError> {
         let database = Database::memory().map_err(StartError::Engine)?;
-        Self::serve(database, Expired::Deleted).await
+        Self::serve(database, access_key_id, Expired::Deleted).await
     }
 
     /// Starts an embedded DynamoDB that keeps its tables in `file`. Creates the file if it does not
@@ -96,8 +115,8 @@ impl EmbeddedDynamoDb {
     ///
     /// # Errors
     /// [`StartError::File`] and [`StartError::Listen`].
-    pub async fn in_file(file: &Path) -> Result<Self, StartError> {
-        Self::of_file(file, Expired::Deleted).await
+    pub async fn in_file(file: &Path, access_key_id: AccessKeyId) -> Result<Self, StartError> {
+        Self::of_file(file, access_key_id, Expired::Deleted).await
     }
 
     /// The same as [`EmbeddedDynamoDb::in_file`], for a command that changes nothing: expired items
@@ -105,24 +124,40 @@ impl EmbeddedDynamoDb {
     ///
     /// # Errors
     /// [`StartError::File`] and [`StartError::Listen`].
-    pub async fn in_file_with_expired(file: &Path) -> Result<Self, StartError> {
-        Self::of_file(file, Expired::Kept).await
+    pub async fn in_file_with_expired(
+        file: &Path,
+        access_key_id: AccessKeyId,
+    ) -> Result<Self, StartError> {
+        Self::of_file(file, access_key_id, Expired::Kept).await
     }
 
-    async fn of_file(file: &Path, expired: Expired) -> Result<Self, StartError> {
+    async fn of_file(
+        file: &Path,
+        access_key_id: AccessKeyId,
+        expired: Expired,
+    ) -> Result<Self, StartError> {
         let failed = |error| StartError::File(file.to_owned(), error);
-        Self::serve(file::open(file).map_err(failed)?, expired).await
+        let database = file::open(file).map_err(failed)?;
+        Self::serve(database, access_key_id, expired).await
     }
 
-    async fn serve(database: Database, expired: Expired) -> Result<Self, StartError> {
+    async fn serve(
+        database: Database,
+        access_key_id: AccessKeyId,
+        expired: Expired,
+    ) -> Result<Self, StartError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let timeouts = Timeouts {
             head: IDLE,
             ..Timeouts::default()
         };
-        let served = database.clone();
-        let answer = move |request, _| server::answer(served.clone(), timeouts, request);
+        let server = Server {
+            database: database.clone(),
+            access_key_id: access_key_id.clone(),
+            timeouts,
+        };
+        let answer = move |request, _| server.clone().answer(request);
         let never = future::pending();
         tokio::spawn(http::serve(listener, timeouts.head, answer, never));
         match expired {
@@ -131,6 +166,7 @@ impl EmbeddedDynamoDb {
         }
         Ok(Self {
             endpoint_url: format!("http://{address}"),
+            access_key_id,
             database,
         })
     }
@@ -151,6 +187,16 @@ impl EmbeddedDynamoDb {
         let output = server::call(&self.database, operation, &input.to_string());
         let output = output.ok_or(CallError::UnknownOperation)??;
         serde_json::from_str(&output).map_err(|_| CallError::UnknownOperation)
+    }
+
+    /// The configuration with which an SDK reaches it.
+    pub async fn sdk_config(&self) -> SdkConfig {
+        let AccessKeyId(id) = &self.access_key_id;
+        let credentials = Credentials::new(id, "local", None, None, "embedded DynamoDB");
+        let config = sdk_config(&self.endpoint_url).await.into_builder();
+        config
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
     }
 
     /// The URL at which it listens.

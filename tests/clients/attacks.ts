@@ -111,8 +111,8 @@ const scan = send("POST", { TableName: "UserData" }, {
     "SignedHeaders=host, Signature=x",
 });
 
-await fact("the embedded DynamoDB answers a program, and no page of any site", async () => {
-  assert.match(await (await fetch(dynamodb, scan)).text(), /Ada Lovelace/);
+await fact("the embedded DynamoDB answers no program without its key, and no page of any site", async () => {
+  assert.match(await (await fetch(dynamodb, scan)).text(), /UnrecognizedClientException/);
   for (const site of [`evil.example:${sitePort}`, `localhost:${sitePort}`, `127.0.0.1:${port}`]) {
     assert.equal(await ask(await pageAt(`http://${site}/`), dynamodb, scan), null, site);
   }

@@ -128,7 +128,7 @@ class OtherParsers(unittest.TestCase):
     def test_each_event_is_parsed_and_each_webhook_is_verified(self):
         receiver = Receiver()
         url = f"http://127.0.0.1:{receiver.server_port}/events"
-        service = Service("--events", "--events-to", url, "--events-secret", SECRET)
+        service = Service("--events", "--events-to", url, EVENTS_SECRET=SECRET)
         writes = service.live(random.Random(SEED), 8, 300)
         self.assertGreater(writes, 50)
         ends = time.monotonic() + 60

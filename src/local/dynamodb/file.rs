@@ -36,6 +36,9 @@ pub enum FileError {
          another file for --data"
     )]
     OfAnotherProgram,
+    /// A file beside it is a symbolic link.
+    #[error("{0} is a symbolic link, which this service never makes; remove it")]
+    Link(String),
     /// Another process has it open.
     #[error("another process uses the file; stop the server that runs with it")]
     InUse,
@@ -54,16 +57,17 @@ pub enum FileError {
 /// Why the file cannot keep tables. A file of another program is not changed.
 pub(super) fn open(file: &Path) -> Result<Database, FileError> {
     let path = absolute(file)?;
-    let path = path.as_str();
-    match File::open(path) {
-        Ok(file) => check(path, file)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => create(path)?,
+    match File::open(&path) {
+        Ok(file) => check(&path, file)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => create(&path)?,
         Err(error) => return Err(error.into()),
     }
+    // The path of --data may have links, as SQLite follows them. What is beside the file may be none.
+    let path = absolute(&fs::canonicalize(path)?)?;
     for suffix in BESIDE.iter().chain(&[""]) {
-        keep_private(Path::new(&format!("{path}{suffix}")));
+        keep_private(&format!("{path}{suffix}"))?;
     }
-    Ok(Database::new(path)?)
+    Ok(Database::new(&path)?)
 }
 
 /// An absolute path is never one of SQLite's own names, such as `:memory:`.
@@ -137,15 +141,39 @@ fn create(path: &str) -> io::Result<()> {
 }
 
 /// Lets only its owner read and write a file, if the file exists.
-fn keep_private(file: &Path) {
-    #[cfg(unix)]
-    if file.is_file() {
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        if let Err(error) = fs::set_permissions(file, permissions) {
+///
+/// # Errors
+/// [`FileError::Link`]. Others who can write to the folder may have made it, to change another file.
+#[cfg(unix)]
+fn keep_private(path: &str) -> Result<(), FileError> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+    let mut options = OpenOptions::new();
+    // Without waiting for a writer, if it is a pipe.
+    options
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let changed = options
+        .open(path)
+        .and_then(|file| match file.metadata()?.is_file() {
+            true => file.set_permissions(PermissionsExt::from_mode(0o600)),
+            false => Ok(()),
+        });
+    match changed {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            Err(FileError::Link(path.to_owned()))
+        }
+        Err(error) => {
             let cause = error.to_string();
             tracing::warn!(cause, "others may be able to read the file of --data");
+            Ok(())
         }
     }
-    #[cfg(not(unix))]
-    let _ = file;
+}
+
+#[cfg(not(unix))]
+fn keep_private(_: &str) -> Result<(), FileError> {
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! Serves the embedded engine over DynamoDB's protocol, for SDKs and the AWS CLI. Requests of
-//! browsers are refused, because any web page can send them.
+//! Serves the embedded engine over DynamoDB's protocol, for the SDK of the program that has its key.
+//! Requests of browsers are refused, because any web page can send them.
 
 use dynoxide::{
     Database, DynoxideError,
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     http::host::is_loopback,
+    local::dynamodb::AccessKeyId,
     local::http::{self, BodyError, Timeouts},
 };
 
@@ -30,43 +31,49 @@ const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
 type Response = hyper::Response<Full<Bytes>>;
 
-/// Answers a request as DynamoDB does.
-pub(super) async fn answer(
-    database: Database,
-    timeouts: Timeouts,
-    request: Request<Incoming>,
-) -> Response {
-    match run(&database, timeouts, request).await {
-        Ok(output) => response(StatusCode::OK, output),
-        Err(refusal) => refusal.into_response(),
+/// The embedded engine, as its port serves it.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) database: Database,
+    pub(super) access_key_id: AccessKeyId,
+    pub(super) timeouts: Timeouts,
+}
+
+impl Server {
+    /// Answers a request as DynamoDB does.
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
+        match self.run(request).await {
+            Ok(output) => response(StatusCode::OK, output),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn run(&self, request: Request<Incoming>) -> Result<String, Refusal> {
+        let (head, body) = request.into_parts();
+        if is_of_a_browser(&head) {
+            return Err(Refusal::Browser);
+        }
+        if head.method != Method::POST || head.uri.path() != "/" {
+            return Err(Refusal::NotAnOperation);
+        }
+        let body = http::read(body, MAX_BODY_BYTES, self.timeouts.body)
+            .await
+            .map_err(Refusal::Body)?;
+        let body = str::from_utf8(&body).map_err(|_| Refusal::Body(BodyError::Broken))?;
+        check_signature(&head)?;
+        if access_key_id(&head).as_ref() != Some(&self.access_key_id) {
+            return Err(Refusal::OtherKey);
+        }
+        let target = text(&head, TARGET).unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default();
+        call(&self.database, operation, body)
+            .ok_or(Refusal::UnknownOperation)?
+            .map_err(Refusal::Engine)
     }
 }
 
-async fn run(
-    database: &Database,
-    timeouts: Timeouts,
-    request: Request<Incoming>,
-) -> Result<String, Refusal> {
-    let (head, body) = request.into_parts();
-    if is_of_a_browser(&head) {
-        return Err(Refusal::Browser);
-    }
-    if head.method != Method::POST || head.uri.path() != "/" {
-        return Err(Refusal::NotAnOperation);
-    }
-    let body = http::read(body, MAX_BODY_BYTES, timeouts.body)
-        .await
-        .map_err(Refusal::Body)?;
-    let body = str::from_utf8(&body).map_err(|_| Refusal::Body(BodyError::Broken))?;
-    check_signature(&head)?;
-    let target = text(&head, TARGET).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default();
-    call(database, operation, body)
-        .ok_or(Refusal::UnknownOperation)?
-        .map_err(Refusal::Engine)
-}
-
-/// Checks that the request has a signature. Any signature is accepted.
+/// Checks that the request has a signature. Any signature is accepted, because the access key id is
+/// the secret.
 fn check_signature(head: &Parts) -> Result<(), Refusal> {
     let material = AuthMaterial {
         authorization: text(head, AUTHORIZATION),
@@ -79,6 +86,14 @@ fn check_signature(head: &Parts) -> Result<(), Refusal> {
         None => Ok(()),
         Some(refusal) => Err(Refusal::Unsigned(refusal)),
     }
+}
+
+/// The access key id in the signature: `… Credential=ID/20260101/…`
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
+fn access_key_id(head: &Parts) -> Option<AccessKeyId> {
+    let (_, credential) = text(head, AUTHORIZATION)?.split_once("Credential=")?;
+    let (id, _) = credential.split_once('/')?;
+    Some(AccessKeyId::known(id))
 }
 
 fn text(head: &Parts, name: HeaderName) -> Option<&str> {
@@ -170,6 +185,8 @@ enum Refusal {
     Body(BodyError),
     /// It has no signature. The string is the answer, in JSON.
     Unsigned(String),
+    /// It has another access key id.
+    OtherKey,
     /// The engine refuses it.
     Engine(DynoxideError),
 }
@@ -193,6 +210,11 @@ impl Refusal {
                 "X-Amz-Target names no operation of this DynamoDB",
             ),
             Self::Body(error) => of_body(&error),
+            Self::OtherKey => (
+                StatusCode::BAD_REQUEST,
+                "UnrecognizedClientException",
+                "This DynamoDB answers only the program that has started it",
+            ),
             Self::Unsigned(json) => return response(StatusCode::BAD_REQUEST, json),
             Self::Engine(error) => {
                 let status = StatusCode::from_u16(error.status_code())

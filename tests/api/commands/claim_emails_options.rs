@@ -1,6 +1,6 @@
 //! The options of `user-service claim-emails`.
 
-use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
+use user_service::local::dynamodb::{AccessKeyId, EmbeddedDynamoDb};
 
 use crate::support::program::{Running, one_line, output, user_service};
 
@@ -53,7 +53,7 @@ async fn claim_emails_writes_nothing_into_an_empty_file() {
 async fn claim_emails_does_nothing_until_it_is_told_where() {
     let aws = [
         ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "x"),
     ];
     for arguments in [
@@ -72,7 +72,9 @@ async fn claim_emails_does_nothing_until_it_is_told_where() {
         assert_eq!(refused.stdout, b"");
     }
     // Two places are refused too.
-    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let embedded = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let endpoint = [("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url())];
     for (arguments, environment) in [
         (&["claim-emails", "--aws"][..], &endpoint[..]),
@@ -86,15 +88,16 @@ async fn claim_emails_does_nothing_until_it_is_told_where() {
         let line = one_line(&refused);
         assert!(line.contains("--aws"), "{line}");
     }
-    let client =
-        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await);
+    let client = aws_sdk_dynamodb::Client::new(&embedded.sdk_config().await);
     let tables = client.list_tables().send().await.unwrap();
     assert_eq!(tables.table_names(), [""; 0]);
 }
 
 #[tokio::test]
 async fn claim_emails_takes_the_tables_of_the_aws_configuration_with_aws() {
-    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let embedded = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let mut command = user_service(&["--port", "0"]);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url());
     let service = Running::start(command).await;
@@ -103,7 +106,7 @@ async fn claim_emails_takes_the_tables_of_the_aws_configuration_with_aws() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
     let profile = format!(
-        "[default]\nregion = us-east-1\nendpoint_url = {}\naws_access_key_id = x\n\
+        "[default]\nregion = us-east-1\nendpoint_url = {}\naws_access_key_id = local\n\
          aws_secret_access_key = x\n",
         embedded.endpoint_url()
     );

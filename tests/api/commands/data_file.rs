@@ -66,6 +66,47 @@ async fn data_in_a_file_outlives_a_kill_and_the_sample_is_put_in_once() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn a_link_beside_the_data_file_is_refused_and_what_it_names_keeps_its_mode() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("u.db");
+        let other = folder.path().join("other");
+        std::fs::write(&other, "canary").unwrap();
+        std::fs::set_permissions(&other, PermissionsExt::from_mode(0o644)).unwrap();
+        let planted = format!("{}{suffix}", file.display());
+        symlink(&other, &planted).unwrap();
+        let refused = output(user_service(&[
+            "--port=0",
+            "--data",
+            file.to_str().unwrap(),
+        ]))
+        .await;
+        assert_eq!(refused.status.code(), Some(1));
+        let message = one_line(&refused);
+        assert!(
+            message.contains(&format!("u.db{suffix} is a symbolic link")),
+            "{message}"
+        );
+        let mode = std::fs::metadata(&other).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "canary");
+    }
+    // The path of the file itself may be a link.
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link.db");
+    symlink(folder.path().join("real.db"), &link).unwrap();
+    let data = ["--port=0", "--data", link.to_str().unwrap()];
+    let service = Running::start(user_service(&data)).await;
+    service.create("canary-7").await;
+    drop(service);
+    let real = std::fs::metadata(folder.path().join("real.db")).unwrap();
+    assert_eq!(real.permissions().mode() & 0o777, 0o600);
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn only_its_owner_can_read_the_data_file_and_what_is_beside_it() {
     use std::os::unix::fs::PermissionsExt;
 

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use serde_json::{Value, json};
-use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
+use user_service::local::dynamodb::{AccessKeyId, EmbeddedDynamoDb};
 
 use crate::support::{
     program::{Running, one_line, output, user_service},
@@ -47,8 +47,10 @@ async fn a_data_file_is_checked_and_what_has_expired_stays_in_it() {
 }
 
 async fn client(file: &std::path::Path) -> Client {
-    let embedded = EmbeddedDynamoDb::in_file_with_expired(file).await.unwrap();
-    Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await)
+    let embedded = EmbeddedDynamoDb::in_file_with_expired(file, AccessKeyId::known("local"))
+        .await
+        .unwrap();
+    Client::new(&embedded.sdk_config().await)
 }
 
 /// Sets the time at which the deleted user expires.
@@ -75,7 +77,7 @@ async fn expiry(file: &std::path::Path) -> Option<String> {
 async fn a_doctor_that_cannot_check_has_exit_code_2() {
     let aws = [
         ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "x"),
     ];
     for (arguments, cause) in [
@@ -147,7 +149,9 @@ async fn a_stack_names_its_tables_and_no_option_does() {
 
 #[tokio::test]
 async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reported() {
-    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let embedded = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let mut command = user_service(&["--port", "0"]);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", embedded.endpoint_url());
     let _makes_the_tables = Running::start(command).await;
@@ -160,7 +164,7 @@ async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reporte
         command.envs([
             ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
             ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "x"),
+            ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "x"),
         ]);
         output(command)
@@ -174,7 +178,7 @@ async fn tables_elsewhere_need_protection_and_what_the_dynamodb_lacks_is_reporte
         "reason": "this DynamoDB has no DescribeContinuousBackups",
     }]);
     assert_eq!(report["skipped"], skipped);
-    let client = Client::new(&dynamodb::sdk_config(embedded.endpoint_url()).await);
+    let client = Client::new(&embedded.sdk_config().await);
     for table in ["UserData", "UserEmails", "DeletedUsers", "UserHistory"] {
         let update = client.update_table().table_name(table);
         let update = update.deletion_protection_enabled(true);

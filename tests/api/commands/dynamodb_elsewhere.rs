@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 use tokio::net::TcpSocket;
-use user_service::local::dynamodb::{self, EmbeddedDynamoDb};
+use user_service::local::dynamodb::{AccessKeyId, EmbeddedDynamoDb};
 
 use crate::support::{
     program::{Running, one_line, output, two_dynamodbs, user_service},
@@ -34,7 +34,9 @@ async fn an_endpoint_that_is_no_url_is_one_line_and_exit_code_1() {
 
 #[tokio::test]
 async fn a_dynamodb_of_this_machine_needs_no_credentials_and_gets_its_table() {
-    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let start = async || {
         let mut command = user_service(&["--port", "0", "--table", "People"]);
         command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url());
@@ -63,7 +65,7 @@ async fn elsewhere(dynamodb: &EmbeddedDynamoDb) -> (StoreProxy, Vec<(&'static st
     let environment = vec![
         ("AWS_ENDPOINT_URL_DYNAMODB", url),
         ("AWS_REGION", "us-east-1".into()),
-        ("AWS_ACCESS_KEY_ID", "x".into()),
+        ("AWS_ACCESS_KEY_ID", "local".into()),
         ("AWS_SECRET_ACCESS_KEY", "x".into()),
     ];
     (proxy, environment)
@@ -71,7 +73,9 @@ async fn elsewhere(dynamodb: &EmbeddedDynamoDb) -> (StoreProxy, Vec<(&'static st
 
 #[tokio::test]
 async fn in_a_dynamodb_elsewhere_nothing_is_made_and_a_missing_table_is_told_at_start() {
-    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let (_proxy, environment) = elsewhere(&dynamodb).await;
     let mut command = user_service(&["--port", "0"]);
     command.envs(environment);
@@ -84,8 +88,7 @@ async fn in_a_dynamodb_elsewhere_nothing_is_made_and_a_missing_table_is_told_at_
     );
     let said = String::from_utf8(refused.stdout).unwrap();
     assert!(!said.contains("listens"), "{said}");
-    let client =
-        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(dynamodb.endpoint_url()).await);
+    let client = aws_sdk_dynamodb::Client::new(&dynamodb.sdk_config().await);
     assert_eq!(
         client.list_tables().send().await.unwrap().table_names(),
         [""; 0]
@@ -94,7 +97,9 @@ async fn in_a_dynamodb_elsewhere_nothing_is_made_and_a_missing_table_is_told_at_
 
 #[tokio::test]
 async fn no_page_of_this_machine_may_ask_for_users_elsewhere_unless_it_is_named() {
-    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let mut command = user_service(&["--port", "0"]);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url());
     let _makes_the_tables = Running::start(command).await;
@@ -152,7 +157,9 @@ async fn an_endpoint_elsewhere_without_credentials_is_one_line_that_says_what_to
 #[tokio::test]
 async fn an_emulator_without_transactions_or_time_to_live_is_told_before_a_table_is_made() {
     for operation in [&["TransactWriteItems"], &["DescribeTimeToLive"]] {
-        let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+        let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+            .await
+            .unwrap();
         let proxy = StoreProxy::start(dynamodb.endpoint_url()).await;
         proxy.lack(operation);
         let mut command = user_service(&["--port", "0"]);
@@ -162,8 +169,7 @@ async fn an_emulator_without_transactions_or_time_to_live_is_told_before_a_table
         let line = one_line(&refused);
         let expected = format!("it has no {}, which the service needs", operation[0]);
         assert!(line.contains(&expected), "{line}");
-        let client =
-            aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(dynamodb.endpoint_url()).await);
+        let client = aws_sdk_dynamodb::Client::new(&dynamodb.sdk_config().await);
         assert_eq!(
             client.list_tables().send().await.unwrap().table_names(),
             [""; 0]

@@ -21,15 +21,29 @@ async fn events_are_only_of_the_embedded_dynamodb_and_of_a_history() {
         assert_eq!(refused.status.code(), Some(1));
         assert!(one_line(&refused).contains(says), "{refused:?}");
     }
-    for (option, value) in [
-        ("--events-to", "localhost:4000"),
-        ("--events-secret", "secret"),
-    ] {
-        let refused = output(user_service(&["--port", "0", option, value])).await;
-        assert_eq!(refused.status.code(), Some(2));
-        let text = String::from_utf8(refused.stderr).unwrap();
-        assert!(text.contains("must be"), "{text}");
-    }
+    let refused = output(user_service(&["--port=0", "--events-to=localhost:4000"])).await;
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("must be"), "{text}");
+}
+
+#[tokio::test]
+async fn the_secret_of_the_events_comes_from_a_variable_that_other_accounts_do_not_read() {
+    let mut refused = user_service(&["--port=0"]);
+    refused.env("EVENTS_SECRET", "canary");
+    let refused = output(refused).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("EVENTS_SECRET: must be whsec_"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+    let refused = output(user_service(&["--port=0", "--events-secret=whsec_x"])).await;
+    assert_eq!(refused.status.code(), Some(2));
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let mut command = user_service(&["--port=0", "--events-to=http://127.0.0.1:1/events"]);
+    command.env("EVENTS_SECRET", secret);
+    let server = Running::start(command).await;
+    let greeting = server.greeting.join("\n");
+    assert!(!greeting.contains("whsec_"), "{greeting}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use http::Method;
 use serde_json::json;
 use user_service::{
-    local::dynamodb::{self, EmbeddedDynamoDb},
+    local::dynamodb::{AccessKeyId, EmbeddedDynamoDb},
     store::{Retention, Tables, UserStore},
 };
 
@@ -133,8 +133,10 @@ async fn vacuum_refuses_the_file_of_a_running_server() {
 
 #[tokio::test]
 async fn the_embedded_dynamodb_deletes_what_has_expired() {
-    let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
-    let config = dynamodb::sdk_config(embedded.endpoint_url()).await;
+    let embedded = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
+    let config = embedded.sdk_config().await;
     let tables = Tables {
         users: String::from("UserData"),
         emails: None,

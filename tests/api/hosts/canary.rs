@@ -154,7 +154,7 @@ impl Deployment {
         let log = NamedTempFile::new().unwrap();
         let file = log.reopen().unwrap();
         let canary = canary_api
-            .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
+            .start_sandbox(env!("CARGO_BIN_EXE_user-service-lambda"), environment, file)
             .unwrap();
         Self {
             aws,

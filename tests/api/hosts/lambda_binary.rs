@@ -1,6 +1,6 @@
 //! The Lambda binary: its configuration, and what it links.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -31,7 +31,7 @@ async fn the_lambda_binary_uses_the_endpoint_of_dynamodb_before_that_of_aws() {
             ("AWS_ENDPOINT_URL_DYNAMODB", specific),
             ("AWS_ENDPOINT_URL", general),
         ];
-        let binary = env!("CARGO_BIN_EXE_lambda");
+        let binary = env!("CARGO_BIN_EXE_user-service-lambda");
         let log = log_file("lambda").1;
         let _sandbox = runtime_api.start_sandbox(binary, environment, log).unwrap();
         let event = rest_event("GET", "/users/canary-7").to_string();
@@ -46,11 +46,26 @@ async fn the_lambda_binary_uses_the_endpoint_of_dynamodb_before_that_of_aws() {
     }
 }
 
+#[tokio::test]
+async fn started_by_hand_the_lambda_binary_says_what_it_is_and_what_to_run() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_user-service-lambda"));
+    command.env_clear().stdin(Stdio::null());
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.starts_with("user-service-lambda is the function of user-service."),
+        "{message}"
+    );
+    assert!(message.contains("cargo run"), "{message}");
+}
+
 /// The log of the Lambda binary, which does not start: each fault of its configuration.
 async fn faults_of_the_lambda_binary(environment: &[(&str, &str)]) -> Vec<String> {
     let runtime_api = RuntimeApi::start().await.unwrap();
     let (path, file) = log_file("lambda");
-    let binary = env!("CARGO_BIN_EXE_lambda");
+    let binary = env!("CARGO_BIN_EXE_user-service-lambda");
     let mut sandbox = runtime_api
         .start_sandbox(binary, environment.iter().copied(), file)
         .unwrap();
@@ -128,11 +143,6 @@ async fn the_lambda_binary_says_at_start_what_is_wrong_with_its_configuration() 
             "AWS_ENDPOINT_URL",
             "localhost:8000",
             "AWS_ENDPOINT_URL: \"localhost:8000\" is not an HTTP URL. ",
-        ),
-        (
-            "AWS_LAMBDA_RUNTIME_API",
-            "",
-            "AWS_LAMBDA_RUNTIME_API: not set. Lambda sets it. On your machine, use `cargo run`. ",
         ),
     ] {
         let environment = [&complete[..], &[(name, value)]].concat();

@@ -15,7 +15,7 @@ use tokio::{
 use user_service::{
     http::cors::AllowedOrigins,
     local::{
-        dynamodb::{self, EmbeddedDynamoDb},
+        dynamodb::{self, AccessKeyId, EmbeddedDynamoDb},
         gateway::{self, Settings, Takes},
         http::Timeouts,
     },
@@ -371,7 +371,7 @@ async fn a_client_that_stalls_in_the_body_is_answered_with_408_and_loses_its_con
 
 /// A `Scan` of the table of users, with a signature that nobody made.
 const SCAN: &str = "X-Amz-Target: DynamoDB_20120810.Scan\r\nX-Amz-Date: 20260101T000000Z\r\n\
-     Authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/dynamodb/aws4_request, \
+     Authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
      SignedHeaders=host, Signature=x\r\nContent-Type: application/x-amz-json-1.0\r\n";
 
 #[tokio::test]
@@ -394,8 +394,10 @@ async fn the_embedded_dynamodb_refuses_what_a_browser_sends() {
     // Programs are answered. Node.js sends `Sec-Fetch-Mode`, as browsers do.
     for fields in [own.clone(), format!("{own}Sec-Fetch-Mode: cors\r\n")] {
         let answer = scan("POST /", &fields).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.contains("Test User"), "{answer}");
+        // It is that of a program that has no key.
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("UnrecognizedClientException"), "{answer}");
+        assert!(!answer.contains("Test User"), "{answer}");
     }
 
     for (line, fields) in [
@@ -429,8 +431,27 @@ async fn the_embedded_dynamodb_refuses_what_a_browser_sends() {
 }
 
 #[tokio::test]
+async fn the_embedded_dynamodb_answers_only_for_its_access_key_id() {
+    let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::random())
+        .await
+        .unwrap();
+    let with_key = aws_sdk_dynamodb::Client::new(&dynamodb.sdk_config().await);
+    assert!(with_key.list_tables().send().await.is_ok());
+    let without_key = dynamodb::sdk_config(dynamodb.endpoint_url()).await;
+    let without_key = aws_sdk_dynamodb::Client::new(&without_key);
+    let refused = without_key.list_tables().send().await.unwrap_err();
+    let code = refused
+        .as_service_error()
+        .and_then(|error| error.meta().code());
+    assert_eq!(code, Some("UnrecognizedClientException"));
+    assert_ne!(AccessKeyId::random(), AccessKeyId::random());
+}
+
+#[tokio::test]
 async fn the_embedded_dynamodb_says_what_is_wrong_with_a_request() {
-    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let address = dynamodb.endpoint_url().strip_prefix("http://").unwrap();
     let send = async |line: &str, fields: &str, body: &str| {
         let length = body.len();
@@ -488,12 +509,13 @@ async fn the_embedded_dynamodb_says_what_is_wrong_with_a_request() {
 async fn the_embedded_dynamodb_takes_a_chunked_body_and_gives_whole_pages() {
     use aws_sdk_dynamodb::types::AttributeValue;
 
-    let dynamodb = EmbeddedDynamoDb::in_memory().await.unwrap();
+    let dynamodb = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+        .await
+        .unwrap();
     let mut command = user_service(&["--port", "0"]);
     command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url());
     let _makes_the_tables = Running::start(command).await;
-    let client =
-        aws_sdk_dynamodb::Client::new(&dynamodb::sdk_config(dynamodb.endpoint_url()).await);
+    let client = aws_sdk_dynamodb::Client::new(&dynamodb.sdk_config().await);
     for id in 0..4 {
         let put = client.put_item().table_name("UserData");
         let put = put.item("userId", AttributeValue::S(format!("canary-{id}")));

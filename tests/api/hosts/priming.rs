@@ -42,7 +42,7 @@ impl Function {
         ]);
         complete.extend(environment);
         let sandbox = runtime_api
-            .start_sandbox(env!("CARGO_BIN_EXE_lambda"), complete, file)
+            .start_sandbox(env!("CARGO_BIN_EXE_user-service-lambda"), complete, file)
             .unwrap();
         Self {
             service,
@@ -124,7 +124,7 @@ async fn the_function_works_if_dynamodb_was_gone_during_init() {
         ("PRIMING", "on"),
     ]);
     let _sandbox = runtime_api
-        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
+        .start_sandbox(env!("CARGO_BIN_EXE_user-service-lambda"), environment, file)
         .unwrap();
     runtime_api.polled().await;
     assert!(fs::read_to_string(log).unwrap().contains("not primed"));

@@ -29,7 +29,7 @@ impl Function {
         ]);
         environment.extend(more);
         let process = runtime_api
-            .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, file)
+            .start_sandbox(env!("CARGO_BIN_EXE_user-service-lambda"), environment, file)
             .unwrap();
         Self {
             runtime_api,

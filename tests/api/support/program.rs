@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
-use user_service::local::dynamodb::EmbeddedDynamoDb;
+use user_service::local::dynamodb::{AccessKeyId, EmbeddedDynamoDb};
 
 use super::{Service, log_file};
 
@@ -175,8 +175,12 @@ pub fn one_line(output: &Output) -> String {
 /// Two embedded DynamoDBs. The first has the user `canary-7`.
 pub async fn two_dynamodbs() -> (EmbeddedDynamoDb, EmbeddedDynamoDb) {
     let dynamodbs = (
-        EmbeddedDynamoDb::in_memory().await.unwrap(),
-        EmbeddedDynamoDb::in_memory().await.unwrap(),
+        EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+            .await
+            .unwrap(),
+        EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+            .await
+            .unwrap(),
     );
     for (dynamodb, is_first) in [(&dynamodbs.0, true), (&dynamodbs.1, false)] {
         let mut command = user_service(&["--port", "0"]);

@@ -66,6 +66,6 @@ fn start_sandbox(runtime_api: &RuntimeApi, environment: &Environment) -> Sandbox
         .map(|(name, value)| (*name, value.as_str()));
     let (_, log) = log_file("lambda");
     runtime_api
-        .start_sandbox(env!("CARGO_BIN_EXE_lambda"), environment, log)
+        .start_sandbox(env!("CARGO_BIN_EXE_user-service-lambda"), environment, log)
         .unwrap()
 }

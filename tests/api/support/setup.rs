@@ -19,7 +19,7 @@ use user_service::{
     http::{Api, base_path::BasePath, cors::AllowedOrigins},
     lambda::Function as LambdaFunction,
     local::{
-        dynamodb::{self, EmbeddedDynamoDb},
+        dynamodb::{self, AccessKeyId, EmbeddedDynamoDb},
         gateway::{self, Takes},
         http::Timeouts,
     },
@@ -255,7 +255,9 @@ async fn dynamodb_endpoint() -> String {
     match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
         Ok(endpoint) if !endpoint.is_empty() => endpoint,
         _ => {
-            let embedded = EmbeddedDynamoDb::in_memory().await.unwrap();
+            let embedded = EmbeddedDynamoDb::in_memory(AccessKeyId::known("local"))
+                .await
+                .unwrap();
             embedded.endpoint_url().to_owned()
         }
     }
