@@ -19,6 +19,7 @@ use serde_json::{
     Value,
     value::{RawValue, to_raw_value},
 };
+use uuid::Uuid;
 
 use self::{event::Event, mount::Mounted};
 use crate::{
@@ -126,13 +127,16 @@ impl Function {
         Self { claims, ..self }
     }
 
-    /// The proxy response to an event, as a gateway gets it.
+    /// The proxy response to an event, as a gateway gets it. As in Lambda, each invocation has an id of
+    /// its own.
     ///
     /// # Errors
     /// [`NotHttp`].
     pub async fn invoke(&self, event: Value) -> Result<Value, NotHttp> {
         let event = to_raw_value(&event).unwrap_or_default();
-        let response = self.answer(&event, &Context::default()).await?;
+        let mut context = Context::default();
+        context.request_id = Uuid::new_v4().to_string();
+        let response = self.answer(&event, &context).await?;
         Ok(serde_json::to_value(response).unwrap_or_default())
     }
 

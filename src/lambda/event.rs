@@ -11,7 +11,6 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::mount::Place;
 use crate::{
@@ -133,15 +132,13 @@ impl<'a> Event<'a> {
         method.as_deref()
     }
 
-    /// The id that the gateway gave the request.
+    /// The id that the gateway gave the request. `None` if a client may have chosen it.
     ///
     /// At a REST API, a client can replace this id by one of its own, see `$context.requestId` in
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html>.
-    /// So only a UUID counts there.
     pub(super) fn request_id(&self) -> Option<&str> {
         let id = self.request_context.request_id.as_deref();
-        let is_assigned = |id: &&str| self.version.is_some() || Uuid::try_parse(id).is_ok();
-        id.filter(is_assigned)
+        id.filter(|_| self.version.is_some())
     }
 
     /// The path, still percent-encoded.
