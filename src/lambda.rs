@@ -4,6 +4,7 @@
 pub mod canary;
 mod event;
 mod mount;
+mod token;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -122,7 +123,7 @@ impl Function {
         }
     }
 
-    /// The same function, which reads the claims with these names.
+    /// The same function, which reads the claims of tokens in this way.
     pub fn with_claims(self, claims: ClaimNames) -> Self {
         Self { claims, ..self }
     }
@@ -154,6 +155,8 @@ impl Function {
     fn request(&self, event: Event<'_>, context: &Context) -> Result<Request, NotHttp> {
         let path = event.path();
         let Mounted { mount, path } = event.place(&path).find(&self.base_path);
+        let headers = event.headers();
+        let credentials = event.credentials(&self.claims, &headers);
         let deadline = Duration::from_millis(context.deadline);
         Ok(Request {
             id: event.request_id().unwrap_or(&context.request_id).to_owned(),
@@ -161,8 +164,8 @@ impl Function {
             path,
             mount,
             query: event.query(),
-            headers: event.headers(),
-            credentials: event.credentials(&self.claims),
+            headers,
+            credentials,
             deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
             body: event.into_body(),
         })

@@ -33,6 +33,7 @@ mod requests {
     mod bad_input;
     mod disabled_callers;
     mod methods;
+    mod tokens;
 }
 
 /// Where the service runs: behind API Gateway, and on this machine.
