@@ -4,6 +4,7 @@
 pub mod canary;
 mod event;
 mod mount;
+mod token;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,7 @@ use serde_json::{
     Value,
     value::{RawValue, to_raw_value},
 };
+use uuid::Uuid;
 
 use self::{event::Event, mount::Mounted};
 use crate::{
@@ -121,18 +123,21 @@ impl Function {
         }
     }
 
-    /// The same function, which reads the claims with these names.
+    /// The same function, which reads the claims of tokens in this way.
     pub fn with_claims(self, claims: ClaimNames) -> Self {
         Self { claims, ..self }
     }
 
-    /// The proxy response to an event, as a gateway gets it.
+    /// The proxy response to an event, as a gateway gets it. As in Lambda, each invocation has an id of
+    /// its own.
     ///
     /// # Errors
     /// [`NotHttp`].
     pub async fn invoke(&self, event: Value) -> Result<Value, NotHttp> {
         let event = to_raw_value(&event).unwrap_or_default();
-        let response = self.answer(&event, &Context::default()).await?;
+        let mut context = Context::default();
+        context.request_id = Uuid::new_v4().to_string();
+        let response = self.answer(&event, &context).await?;
         Ok(serde_json::to_value(response).unwrap_or_default())
     }
 
@@ -150,6 +155,8 @@ impl Function {
     fn request(&self, event: Event<'_>, context: &Context) -> Result<Request, NotHttp> {
         let path = event.path();
         let Mounted { mount, path } = event.place(&path).find(&self.base_path);
+        let headers = event.headers();
+        let credentials = event.credentials(&self.claims, &headers);
         let deadline = Duration::from_millis(context.deadline);
         Ok(Request {
             id: event.request_id().unwrap_or(&context.request_id).to_owned(),
@@ -157,8 +164,8 @@ impl Function {
             path,
             mount,
             query: event.query(),
-            headers: event.headers(),
-            credentials: event.credentials(&self.claims),
+            headers,
+            credentials,
             deadline: (!deadline.is_zero()).then(|| SystemTime::UNIX_EPOCH + deadline),
             body: event.into_body(),
         })

@@ -26,7 +26,7 @@
 //! | what a write stores | `store/commit.rs` |
 //! | deletion, restoration, erasure, history | `service/life.rs`, then `store/deleted.rs` and `store/history.rs` |
 //! | what an error tells the client | `http/error.rs` |
-//! | who calls, and with which claims | `lambda/event.rs`, then `service/claims.rs` and `service/access.rs` |
+//! | who calls, and with which claims | `lambda/event.rs` and `lambda/token.rs`, then `service/claims.rs` and `service/access.rs` |
 //! | what is logged and measured of a request | `http/log_line.rs`, `log/metrics.rs` |
 //! | how a deployment checks a new version | `lambda/canary.rs` |
 //! | which failures of DynamoDB are temporary | `store/call.rs` |

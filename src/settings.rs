@@ -33,7 +33,7 @@ pub struct Settings {
     /// `AUTH_MODE`.
     pub auth_mode: AuthMode,
     /// With `AUTH_MODE=JWT`: those of `ISSUER_KIND`, or else `SCOPE_CLAIM`, `GROUPS_CLAIM` and
-    /// `SUBJECT_CLAIM`.
+    /// `SUBJECT_CLAIM`. In every mode: `ADMIN_GROUP`, `admin` by default.
     pub claims: ClaimNames,
     /// `ALLOWED_ORIGINS`, none by default.
     pub allowed_origins: AllowedOrigins,
@@ -197,6 +197,7 @@ const ISSUER_KIND: Setting = Setting::new("ISSUER_KIND", "keycloak");
 const SCOPE_CLAIM: Setting = Setting::new("SCOPE_CLAIM", "scope");
 const GROUPS_CLAIM: Setting = Setting::new("GROUPS_CLAIM", "https://example.com/groups");
 const SUBJECT_CLAIM: Setting = Setting::new("SUBJECT_CLAIM", "sub");
+const ADMIN_GROUP: Setting = Setting::new("ADMIN_GROUP", "admin");
 const ORIGINS: Setting = Setting::new("ALLOWED_ORIGINS", "https://app.example.com");
 #[cfg(feature = "local")]
 const EVENTS_SECRET: Setting =
@@ -279,12 +280,19 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
 
     /// The claims of a token. A user pool behind a REST API has its own, and they cannot be chosen.
     fn claims(&mut self, auth_mode: Option<AuthMode>) -> Option<ClaimNames> {
-        match auth_mode? {
-            AuthMode::Jwt => {}
-            AuthMode::Iam | AuthMode::Cognito | AuthMode::None => {
-                return Some(ClaimNames::default());
-            }
+        let admin_group = self.admin_group();
+        let names = match auth_mode? {
+            AuthMode::Jwt => self.claims_of_issuer(),
+            AuthMode::Iam | AuthMode::Cognito | AuthMode::None => Some(ClaimNames::default()),
+        };
+        let mut names = names?;
+        if let Some(admin_group) = admin_group? {
+            names.admin_group = admin_group.into();
         }
+        Some(names)
+    }
+
+    fn claims_of_issuer(&mut self) -> Option<ClaimNames> {
         let purpose = "With AUTH_MODE=JWT, it says whose claims a token has: auth0, cognito, entra, \
                        keycloak, okta or other";
         let kind = self.required(ISSUER_KIND, purpose)?;
@@ -305,6 +313,23 @@ impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
             names.subject_without_user = None;
         }
         Some(names)
+    }
+
+    /// The group of admins. `Some(None)` if it is not set. Gateways write lists with commas or
+    /// brackets, so a name must not have them.
+    fn admin_group(&mut self) -> Option<Option<String>> {
+        let Some(group) = self.get(ADMIN_GROUP) else {
+            return Some(None);
+        };
+        let group = self.parsed(ADMIN_GROUP, &group, |group| {
+            match group.contains([',', '[', ']']) {
+                true => Err(format!(
+                    "must have no comma and no bracket, unlike {group:?}"
+                )),
+                false => Ok(group.to_owned()),
+            }
+        });
+        group.map(Some)
     }
 
     fn endpoint(&mut self) -> Option<Endpoint> {
@@ -420,6 +445,7 @@ mod tests {
         let changed = claims(&[JWT, OKTA, ("SUBJECT_CLAIM", "employee")]);
         assert_eq!(changed.subject, "employee");
         assert_eq!(changed.subject_without_user, None);
+        assert_eq!(changed.issuer, IssuerKind::Okta);
         // Behind a REST API, the claims are those of a user pool.
         for mode in ["IAM", "COGNITO", "NONE"] {
             let of_mode = with(&[OKTA, ("GROUPS_CLAIM", "scope"), ("SUBJECT_CLAIM", "scope")]);
@@ -429,6 +455,22 @@ mod tests {
             };
             let claims = Settings::for_lambda(of_mode).unwrap().claims;
             assert_eq!(claims, ClaimNames::default());
+        }
+    }
+
+    #[test]
+    fn the_group_of_admins_is_admin_unless_a_variable_names_another() {
+        for mode in ["COGNITO", "JWT"] {
+            for (group, expected) in [("", "admin"), ("IT admin", "IT admin")] {
+                let variables = with(&[("ISSUER_KIND", "okta")]);
+                let variables = move |name: &str| match name {
+                    "AUTH_MODE" => Some(String::from(mode)),
+                    "ADMIN_GROUP" => Some(String::from(group)),
+                    _ => variables(name),
+                };
+                let claims = Settings::for_lambda(variables).unwrap().claims;
+                assert_eq!(claims.admin_group, expected);
+            }
         }
     }
 
@@ -473,6 +515,13 @@ mod tests {
                 &[
                     "ISSUER_KIND: must be auth0, cognito, entra, keycloak, okta or other, not \
                    \"Okta\". Example: ISSUER_KIND=keycloak",
+                ],
+            ),
+            (
+                &[("ADMIN_GROUP", "ops,admin")],
+                &[
+                    "ADMIN_GROUP: must have no comma and no bracket, unlike \"ops,admin\". \
+                   Example: ADMIN_GROUP=admin",
                 ],
             ),
             (

@@ -675,6 +675,7 @@ class Integration(unittest.TestCase):
             {"History": "off"},
             {"HistoryDays": 1},
             {"AllowedOrigins": "*"},
+            {"AdminGroup": "IT admin"},
             {**own, "BasePath": "v1"},
         ]
         # Another description is another version, as the documentation of CloudFormation has it.
@@ -684,7 +685,7 @@ class Integration(unittest.TestCase):
         longest = {**MODES["COGNITO"], "MemorySize": 10240, "Timeout": 29}
         origins = ",".join(["https://a.example"] * 4)[:79] + "x"
         longest |= {"DeletedUsersDays": 3650, "HistoryDays": 3650, "UniqueEmails": "off", "History": "off"}
-        longest |= {"AllowedOrigins": origins}
+        longest |= {"AllowedOrigins": origins, "AdminGroup": "a" * 40}
         described = description(**longest, **own, BasePath="b" * 30)
         # A RoleId has 21 characters today, and 128 at most.
         path = Stack(**longest, **own).properties("UserFunctionRole")["Path"]
@@ -1086,6 +1087,7 @@ class Operation(unittest.TestCase):
                 "$context.extendedRequestId",
                 "$context.httpMethod",
                 "$context.integration.latency",
+                "$context.integration.requestId",
                 "$context.integration.status",
                 "$context.requestId",
                 "$context.requestTime",
@@ -1885,6 +1887,7 @@ class Http(unittest.TestCase):
                 "$context.extendedRequestId",
                 "$context.httpMethod",
                 "$context.integration.latency",
+                "$context.integration.requestId",
                 "$context.integration.status",
                 "$context.requestId",
                 "$context.requestTime",
@@ -1943,6 +1946,15 @@ class Http(unittest.TestCase):
         self.assertNotIn("UserHttpDomainMapping", Stack(**own).resources)
         self.assertEqual(stack.outputs["ApiUrl"]["Value"], "https://api.example.com/v1")
         self.assertNotIn("ApiMappingKey", Stack(**TOKENS, **own).properties("UserHttpDomainMapping"))
+
+    def test_the_function_gets_the_group_of_admins_whose_name_may_have_spaces(self):
+        for parameters, group in [({}, "admin"), ({"AdminGroup": "IT admin"}, "IT admin")]:
+            for mode in [MODES["COGNITO"], TOKENS]:
+                variables = Stack(**mode, **parameters).properties("UserFunction")["Environment"]["Variables"]
+                self.assertEqual(variables["ADMIN_GROUP"], group)
+        for group in ["", " admin", "admin ", "IT  admin", "ops,admin", "[admin]", "a" * 41]:
+            with self.subTest(group), self.assertRaises(Refused):
+                Stack(**TOKENS, AdminGroup=group)
 
     def test_the_function_gets_the_claims_and_other_claims_are_another_version_of_it(self):
         claims = {"ScopeClaim": "scp", "GroupsClaim": "https://example.com/groups", "SubjectClaim": "employee"}

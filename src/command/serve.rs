@@ -221,12 +221,12 @@ fn greeting(
         "  curl -i '{url}/users' -H 'Content-Type: application/json' \
          -d '{{\"name\":\"Ada Lovelace\",\"email\":\"ada@example.com\"}}'"
     );
-    let read = |user_id| format!("  curl '{url}/users?userId={user_id}'");
+    let read = |user_id: &str| format!("  curl '{url}/users?userId={user_id}'");
     let list = format!("  curl '{url}/users'");
     let (caller, examples) = match caller {
         Some(caller) => (
             format!("Caller: {caller}, unless a request names another in X-Local-Caller\n"),
-            vec![create, read(caller.sub())],
+            vec![create, read(&caller.user_id())],
         ),
         None if has_sample_user => (String::new(), vec![read("1"), create, list]),
         None => (String::new(), vec![create, list]),

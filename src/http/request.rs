@@ -18,7 +18,8 @@ const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 /// A request, independent of the gateway.
 #[derive(Debug)]
 pub struct Request {
-    /// The gateway's id of the request, with which it can be found in the logs.
+    /// The id of the request, with which it can be found in the logs: that of the gateway or, where a
+    /// client can choose that, that of the invocation.
     pub id: String,
     /// The method as the client sent it. It is not necessarily a method of HTTP.
     pub method: String,

@@ -11,12 +11,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
-use super::mount::Place;
+use super::{mount::Place, token::Claims};
 use crate::{
     http::request::Query,
-    service::{ClaimNames, Credentials, Token},
+    service::{ClaimNames, Credentials},
     user::json::{Members, Text},
 };
 
@@ -133,15 +132,13 @@ impl<'a> Event<'a> {
         method.as_deref()
     }
 
-    /// The id that the gateway gave the request.
+    /// The id that the gateway gave the request. `None` if a client may have chosen it.
     ///
     /// At a REST API, a client can replace this id by one of its own, see `$context.requestId` in
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html>.
-    /// So only a UUID counts there.
     pub(super) fn request_id(&self) -> Option<&str> {
         let id = self.request_context.request_id.as_deref();
-        let is_assigned = |id: &&str| self.version.is_some() || Uuid::try_parse(id).is_ok();
-        id.filter(is_assigned)
+        id.filter(|_| self.version.is_some())
     }
 
     /// The path, still percent-encoded.
@@ -219,22 +216,20 @@ impl<'a> Event<'a> {
         Ok(body.0.into_owned().into_bytes())
     }
 
-    /// The caller, as a REST API, an HTTP API or a function URL reports it. `names` are those of
-    /// the claims of a token.
-    pub(super) fn credentials(&self, names: &ClaimNames) -> Credentials {
+    /// The caller, as a REST API, an HTTP API or a function URL reports it. `names` says how the claims
+    /// of a token are read, and `headers` are [`Self::headers`].
+    pub(super) fn credentials(&self, names: &ClaimNames, headers: &HeaderMap) -> Credentials {
         let RequestContext {
             identity,
             authorizer,
             ..
         } = &self.request_context;
         // An HTTP API with payload format 1.0 has `authorizer.claims`, too.
-        let format = match &self.version {
-            Some(_) => ListFormat::Http,
-            None => ListFormat::Rest,
+        let claims = match (&authorizer.claims, &self.version) {
+            (Some(claims), None) => Some(Claims::Rest(claims)),
+            (Some(claims), Some(_)) => Some(Claims::Http(claims)),
+            (None, _) => authorizer.jwt.claims.as_ref().map(Claims::Http),
         };
-        let claims = authorizer.claims.as_ref().map(|claims| (claims, format));
-        let jwt_claims = authorizer.jwt.claims.as_ref();
-        let claims = claims.or(jwt_claims.map(|claims| (claims, ListFormat::Http)));
         let signer = [identity, &authorizer.iam]
             .into_iter()
             .filter(|signer| !is_of_identity_pool(signer))
@@ -242,13 +237,13 @@ impl<'a> Event<'a> {
             .find(|arn| !arn.is_empty());
         Credentials {
             signer: signer.map(Cow::into_owned),
-            token: claims.map(|(claims, format)| format.token(claims, names)),
+            token: claims.map(|claims| claims.token(names, headers)),
         }
     }
 }
 
 /// The text of a string. Another value gives an empty text.
-fn text(value: &RawValue) -> Cow<'_, str> {
+pub(super) fn text(value: &RawValue) -> Cow<'_, str> {
     let text: Result<Text<'_>, _> = serde_json::from_str(value.get());
     text.unwrap_or_default().0
 }
@@ -271,7 +266,7 @@ fn every_value<'a>(
 }
 
 /// The texts of a list. `None` if the value is not a list.
-fn texts(values: &RawValue) -> Option<Vec<Cow<'_, str>>> {
+pub(super) fn texts(values: &RawValue) -> Option<Vec<Cow<'_, str>>> {
     let values: Vec<&RawValue> = serde_json::from_str(values.get()).ok()?;
     Some(values.into_iter().map(text).collect())
 }
@@ -282,56 +277,4 @@ fn texts(values: &RawValue) -> Option<Vec<Cow<'_, str>>> {
 fn is_of_identity_pool(signer: &Members<'_>) -> bool {
     let mut fields = signer.0.iter();
     fields.any(|(name, value)| name.starts_with("cognito") && value.get() != "null")
-}
-
-/// How a gateway writes a claim that is a list.
-#[derive(Clone, Copy, Debug)]
-enum ListFormat {
-    /// `admin,editors`.
-    Rest,
-    /// `[admin editors]`.
-    Http,
-}
-
-impl ListFormat {
-    fn token(self, claims: &Members<'_>, names: &ClaimNames) -> Token {
-        let subject = claims.get(&names.subject);
-        let subject = subject.or_else(|| claims.get(names.subject_without_user?));
-        let scopes = claims.get(&names.scopes);
-        let groups = claims.get(&names.groups);
-        Token {
-            sub: subject.map_or_else(String::new, |subject| names.user_id(&text(subject))),
-            scopes: scopes.map_or_else(Vec::new, |scopes| self.scopes(scopes)),
-            groups: groups.map_or_else(Vec::new, |groups| self.list(groups)),
-        }
-    }
-
-    /// The scopes of a claim that is a text with spaces, or a list.
-    fn scopes(self, claim: &RawValue) -> Vec<String> {
-        let text = text(claim);
-        match self {
-            Self::Http if text.is_empty() || text.starts_with('[') => self.list(claim),
-            Self::Http | Self::Rest => split(&text, ' '),
-        }
-    }
-
-    fn list(self, claim: &RawValue) -> Vec<String> {
-        if let Some(items) = texts(claim) {
-            return items.into_iter().map(Cow::into_owned).collect();
-        }
-        let text = text(claim);
-        match self {
-            Self::Rest => split(&text, ','),
-            Self::Http => {
-                let items = text
-                    .strip_prefix('[')
-                    .and_then(|text| text.strip_suffix(']'));
-                items.map_or_else(|| vec![text.to_string()], |items| split(items, ' '))
-            }
-        }
-    }
-}
-
-fn split(text: &str, separator: char) -> Vec<String> {
-    text.split(separator).map(str::to_owned).collect()
 }

@@ -100,12 +100,13 @@ pub struct Credentials {
 /// The claims of a token that the gateway has checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {
-    /// The `userId` of the subject: see [`ClaimNames::user_id`](super::ClaimNames::user_id).
-    pub sub: String,
+    /// The `userId` of the subject: see [`ClaimNames::user_id`](super::ClaimNames::user_id). It is
+    /// empty if the token has no subject.
+    pub user_id: String,
     /// The scopes of the token.
     pub scopes: Vec<String>,
-    /// The groups of the subject.
-    pub groups: Vec<String>,
+    /// Whether the subject is in the group [`ClaimNames::admin_group`](super::ClaimNames::admin_group).
+    pub is_admin: bool,
 }
 
 /// A scope of a token.
@@ -148,16 +149,13 @@ pub struct Rule {
     pub anyone: Verdict,
     /// The verdict for a service, which signs its requests.
     pub service: Verdict,
-    /// The verdict for a user in the group `admin`.
+    /// The verdict for a user in the group of admins.
     pub admin: Verdict,
     /// The verdict for any other user who acts on itself.
     pub own: Verdict,
     /// The verdict for any other user who acts on another user.
     pub anothers: Verdict,
 }
-
-/// The group whose members may act on every user.
-const ADMIN: &str = "admin";
 
 /// The caller of an operation, according to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,11 +166,11 @@ pub enum Caller {
     Service(String),
     /// A user with an access token.
     User {
-        /// The `sub` of the token.
+        /// The `userId` of the subject of the token.
         user_id: UserId,
         /// The scopes of the token that this service knows.
         scopes: Vec<Scope>,
-        /// Whether the user is in the group `admin`.
+        /// Whether the user is in the group of admins.
         is_admin: bool,
     },
 }
@@ -204,12 +202,12 @@ impl Caller {
     fn user(token: &Token) -> Option<Self> {
         let has = |scope: &Scope| token.scopes.iter().any(|name| name == scope.as_str());
         Some(Self::User {
-            user_id: UserId::for_lookup(token.sub.clone()).ok()?,
+            user_id: UserId::for_lookup(token.user_id.clone()).ok()?,
             scopes: [Scope::Read, Scope::Write]
                 .into_iter()
                 .filter(has)
                 .collect(),
-            is_admin: token.groups.iter().any(|group| group == ADMIN),
+            is_admin: token.is_admin,
         })
     }
 

@@ -34,6 +34,7 @@ mod requests {
     mod disabled_callers;
     mod methods;
     mod parameters;
+    mod tokens;
 }
 
 /// Where the service runs: behind API Gateway, and on this machine.

@@ -911,11 +911,16 @@ class Http(Deployed):
             self.check_code(call("GET", target), 403, "access_denied")
         other = call("POST", "/users", body={"userId": "ada", "name": "Eve", "email": "e@example.com"})
         self.check_code(other, 403, "access_denied")
-        # A client alone is a user like any other. Without scopes, it does not come this far.
+        # A client alone is a user whose id no person has. Without scopes, it does not come this far.
         client = issuer.sign(issuer.of_client_alone("client"))
         if issuer.clients_have_scopes:
             self.check_code(call("GET", path, client), 404, "user_not_found")
             self.check_code(call("GET", "/users", client), 403, "access_denied")
+            created = call("POST", "/users", client, body={"name": "Client", "email": "client@example.com"})
+            self.check_status(created, 201)
+            self.assertRegex(created.json["userId"], "^~client-")
+            own_path = f"/users/{created.json['userId']}"
+            self.check_status(call("DELETE", f"{own_path}?erase=true", client), 204)
         else:
             self.check_gateway(call("GET", path, client), 403)
         self.check_status(call("DELETE", f"{path}?erase=true"), 204)

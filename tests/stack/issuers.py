@@ -75,6 +75,12 @@ class Cognito(Issuer):
         claims = {"sub": subject, "client_id": self.audience, "token_use": "access", "version": 2}
         return claims | ({"cognito:groups": groups} if groups else {}) | {"username": "login"}
 
+    def of_client_alone(self, client):
+        # Its id is the audience.
+        claims = self.claims(self.audience)
+        del claims["username"]
+        return claims
+
 
 class Entra(Issuer):
     kind = "entra"
@@ -105,6 +111,10 @@ class Keycloak(Issuer):
         claims = {"sub": subject, "aud": [self.audience, "account"], "azp": "client", "typ": "Bearer"}
         roles = {"roles": ["offline_access", "admin"]}
         return claims | {"groups": groups, "realm_access": roles, "email_verified": True}
+
+    def of_client_alone(self, client):
+        own = {"client_id": client, "azp": client, "preferred_username": f"service-account-{client}"}
+        return self.claims("5f0c54ac-3b6e-4a1c-9a43-0f3a1b2c3d4f") | own
 
 
 class Okta(Issuer):

@@ -1,11 +1,11 @@
 //! The caller that the gateway names to the service.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use hyper::header::HeaderName;
 use serde_json::{Value, json};
 
-use crate::http::docs::HeaderField;
+use crate::{http::docs::HeaderField, service::ClaimNames};
 
 /// The header field in which a request names its caller, as a [`LocalCaller`]. Only this gateway
 /// understands it; API Gateway takes the caller from a signature or a token.
@@ -27,9 +27,10 @@ pub struct LocalCaller {
 }
 
 impl LocalCaller {
-    /// The `sub` of the token. It is the `userId` of the caller's own user.
-    pub fn sub(&self) -> &str {
-        &self.sub
+    /// The `userId` of the caller's own user.
+    pub fn user_id(&self) -> String {
+        let claim = |name: &str| (name == "sub").then_some(Cow::Borrowed(&*self.sub));
+        ClaimNames::default().user_id(claim).unwrap_or_default()
     }
 
     /// The claims of the token, as a REST API passes them on.

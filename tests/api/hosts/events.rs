@@ -284,17 +284,40 @@ async fn the_tutorials_event_is_answered_as_its_clients_know() {
 }
 
 #[tokio::test]
-async fn the_request_id_of_the_gateway_is_in_the_answer() {
+async fn a_request_id_that_a_client_can_choose_is_in_no_answer_and_in_no_history() {
     let service = through_lambda().await;
-    let event = rest_event("GET", "/nowhere");
-    let missing = service
-        .answer(&event)
-        .await
-        .has_problem(404, "route_not_found");
-    assert_eq!(
-        missing.json()["requestId"],
-        event["requestContext"]["requestId"]
-    );
+    let mut http_api_1_0 = rest_event("POST", "/users");
+    http_api_1_0["version"] = json!("1.0");
+    let rest = rest_event("POST", "/users");
+    let id = rest["requestContext"]["requestId"].as_str().unwrap();
+    for (mut event, id, is_of_the_gateway) in [
+        (rest.clone(), id.to_owned(), false),
+        (rest.clone(), format!("{{{id}}}"), false),
+        (rest.clone(), format!("urn:uuid:{id}"), false),
+        (rest.clone(), String::from("canary"), false),
+        (http_api_1_0, String::from("JKJaXmPLvHcESHA="), true),
+        (
+            http_event("POST", "/users"),
+            String::from("JKJaXmPLvHcESHA="),
+            true,
+        ),
+    ] {
+        event["requestContext"]["requestId"] = json!(id);
+        let created = service.answer(&with_body(event.clone(), &ada())).await;
+        let user_id = created.has_status(201).json()["userId"].clone();
+        let path = format!("/users/{}/history", user_id.as_str().unwrap());
+        let history = service.answer(&rest_event("GET", &path)).await;
+        let record = history.has_status(200).json()["items"][0].clone();
+        let refused = service.answer(&event).await.json();
+        for found in [&record["requestId"], &refused["requestId"]] {
+            let found = found.as_str().unwrap();
+            assert_eq!(found == id, is_of_the_gateway, "{event}");
+            // The other one is that of the invocation.
+            let is_uuid = uuid::Uuid::try_parse(found).is_ok();
+            assert_eq!(is_uuid, !is_of_the_gateway, "{found}");
+        }
+        assert_ne!(record["requestId"], "");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Answer, Service, Setup, Through, ada,
-    events::{http_event, with_body},
+    events::{http_event, with_body, with_token},
     some_id,
 };
 
@@ -20,8 +20,8 @@ struct Issuer {
     user: Claims,
     /// What stands before the random part of a subject, in a token and in the `userId`.
     prefix: (&'static str, &'static str),
-    /// The token of a client without a user. `None` if it has no scopes, and the gateway refuses it.
-    client: Option<fn(client: &str) -> Value>,
+    /// The token of a client without a user. The gateway refuses that of Entra, which has no scopes.
+    client: fn(client: &str) -> Value,
 }
 
 const ISSUERS: [Issuer; 6] = [
@@ -35,9 +35,7 @@ const ISSUERS: [Issuer; 6] = [
             })
         },
         prefix: ("auth0|", "auth0~7C"),
-        client: Some(
-            |client| json!({ "sub": format!("{client}@clients"), "gty": "client-credentials", "scope": SCOPES }),
-        ),
+        client: |client| json!({ "sub": format!("{client}@clients"), "gty": "client-credentials", "scope": SCOPES }),
     },
     Issuer {
         kind: "cognito",
@@ -49,7 +47,7 @@ const ISSUERS: [Issuer; 6] = [
             })
         },
         prefix: ("", ""),
-        client: Some(|client| json!({ "sub": client, "client_id": client, "scope": SCOPES })),
+        client: |client| json!({ "sub": client, "client_id": client, "scope": SCOPES }),
     },
     Issuer {
         kind: "entra",
@@ -61,7 +59,10 @@ const ISSUERS: [Issuer; 6] = [
             })
         },
         prefix: ("", ""),
-        client: None,
+        client: |client| {
+            json!({ "sub": client, "oid": client, "azp": "canary", "idtyp": "app", "roles": ["x"],
+                "scp": "users/read users/write" })
+        },
     },
     Issuer {
         kind: "keycloak",
@@ -72,7 +73,12 @@ const ISSUERS: [Issuer; 6] = [
             })
         },
         prefix: ("", ""),
-        client: Some(|client| json!({ "sub": client, "client_id": "canary", "scope": SCOPES })),
+        client: |client| {
+            json!({
+                "sub": client, "azp": "canary", "client_id": "canary", "scope": SCOPES,
+                "preferred_username": "service-account-canary", "clientHost": "192.0.2.1",
+            })
+        },
     },
     Issuer {
         kind: "okta",
@@ -84,15 +90,13 @@ const ISSUERS: [Issuer; 6] = [
             })
         },
         prefix: ("00u", "00u"),
-        client: Some(
-            |client| json!({ "sub": client, "cid": client, "scp": ["users/read", "users/write"] }),
-        ),
+        client: |client| json!({ "sub": client, "cid": client, "scp": ["users/read", "users/write"] }),
     },
     Issuer {
         kind: "other",
         user: |subject, groups| json!({ "sub": subject, "scope": SCOPES, "groups": groups }),
         prefix: ("https://id.example.com/", "https~3A~2F~2Fid.example.com~2F"),
-        client: None,
+        client: |client| json!({ "sub": client, "azp": client, "scope": SCOPES }),
     },
 ];
 
@@ -124,33 +128,9 @@ async fn of_kind(kind: &str) -> Service {
     of(environment).await
 }
 
-/// A value of a claim as an HTTP API writes it into its event.
-fn written(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(written).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(members) => {
-            let members = members.iter();
-            let members: Vec<_> = members
-                .map(|(name, value)| format!("{name}:{}", written(value)))
-                .collect();
-            format!("map[{}]", members.join(" "))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
 /// Sends a request with a token that has these claims.
 async fn send(service: &Service, method: &str, path: &str, claims: &Value, body: &Value) -> Answer {
-    let claims = claims.as_object().unwrap().iter();
-    let claims: Value = claims
-        .map(|(name, value)| (name.clone(), json!(written(value))))
-        .collect();
-    let mut event = http_event(method, path);
-    event["requestContext"]["authorizer"] = json!({ "jwt": { "claims": claims, "scopes": null } });
+    let mut event = with_token(http_event(method, path), claims);
     if !body.is_null() {
         event = with_body(event, body);
     }
@@ -205,21 +185,37 @@ async fn a_user_of_each_issuer_acts_on_itself_and_an_admin_on_everyone() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_user_counts_as_a_user_with_the_id_of_the_client() {
-    for Issuer { kind, client, .. } in ISSUERS {
-        let Some(client) = client else { continue };
+async fn a_client_without_a_user_is_a_user_whose_id_no_person_can_have() {
+    for Issuer {
+        kind, user, client, ..
+    } in ISSUERS
+    {
         let service = of_kind(kind).await;
         let id = some_id();
         let claims = client(&id);
         let created = send(&service, "POST", "/users", &claims, &ada()).await;
+        let created = created.has_status(201);
         let user_id = match kind {
-            "auth0" => format!("{id}~40clients"),
-            _ => id,
+            "auth0" => format!("~client-{id}~40clients"),
+            _ => format!("~client-{id}"),
         };
-        assert_eq!(created.has_status(201).json()["userId"], user_id, "{kind}");
+        assert_eq!(created.json()["userId"], user_id, "{kind}");
+        let path = format!("/users/{user_id}");
+        let read = get(&service, &path, &claims).await.has_status(200);
+        assert_eq!(read.body, created.body, "{kind}");
         let _ = get(&service, "/users", &claims)
             .await
             .has_problem(403, "access_denied");
+        // A person with the same subject is another user, and so is one who is called like the client.
+        for subject in [&id, &format!("{id}@clients"), &user_id] {
+            // Auth0 writes the connection of each person before its id.
+            let connection = if kind == "auth0" { "auth0|" } else { "" };
+            let person = user(&format!("{connection}{subject}"), &[]);
+            let hidden = get(&service, &path, &person).await;
+            let _ = hidden.has_problem(404, "user_not_found");
+            let created = send(&service, "POST", "/users", &person, &ada()).await;
+            assert_ne!(created.has_status(201).json()["userId"], user_id, "{kind}");
+        }
     }
 }
 

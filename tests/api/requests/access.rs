@@ -337,7 +337,10 @@ async fn anothers_record_is_answered_like_one_that_is_not_there() {
             let path = target.replace("{userId}", user_id);
             let event = event(Gateway::Rest, method, &path, &credentials);
             let answer = service.answer(&with_body(event, &ada())).await;
-            (answer.status.as_u16(), answer.body, answer.headers)
+            let request_id = answer.body.split(r#""requestId":""#).nth(1);
+            let request_id = request_id.unwrap_or("-").split('"').next().unwrap();
+            let body = answer.body.replace(request_id, "");
+            (answer.status.as_u16(), body, answer.headers)
         };
         let its = ask(&another).await;
         assert_eq!(its.0, 404, "{method} {target}");
@@ -376,8 +379,8 @@ async fn a_user_creates_itself_and_an_admin_whomever_it_likes() {
     let _ = create(&sub, "", Some(&other))
         .await
         .has_problem(403, "access_denied");
-    // A sub of another provider, which cannot be the id of a new user.
-    let _ = create("canary|1", "", None)
+    // A sub that is too long to be the id of a new user.
+    let _ = create(&"canary".repeat(22), "", None)
         .await
         .has_problem(403, "access_denied");
     let admin = some_id();
@@ -395,56 +398,6 @@ async fn a_user_creates_itself_and_an_admin_whomever_it_likes() {
         .answer(&with_body(put, &ada()))
         .await
         .has_status(201);
-}
-
-#[tokio::test]
-async fn groups_in_brackets_are_read_from_an_http_api_in_either_payload_format() {
-    let service = in_mode("COGNITO").await;
-    let credentials = Credentials::token(&some_id(), "users/read", "");
-    let mut list = event(Gateway::Rest, "GET", "/users", &credentials);
-    list["requestContext"]["authorizer"]["claims"]["cognito:groups"] = json!("[editors admin]");
-    assert_eq!(service.answer(&list).await.status, 403);
-    list["version"] = json!("1.0");
-    assert_eq!(service.answer(&list).await.status, 200);
-}
-
-#[tokio::test]
-async fn a_group_is_admin_by_its_whole_name_as_each_gateway_writes_groups() {
-    let service = in_mode("COGNITO").await;
-    for (groups, in_rest, in_http) in [
-        (json!("admin"), true, true),
-        (json!("editors,admin"), true, false),
-        // A REST API writes commas, so this is a group with brackets in its name.
-        (json!("[admin]"), false, true),
-        (json!("[editors admin]"), false, true),
-        (json!(["editors", "admin"]), true, true),
-        (json!("Admin"), false, false),
-        (json!("x-admin,admins"), false, false),
-        (json!("ops[admin]"), false, false),
-        (json!("[ops,admin]"), false, false),
-        (json!("[[admin]]"), false, false),
-        (json!(["ops,admin", "[admin]", 5, null]), false, false),
-        (json!({ "admin": true }), false, false),
-        (json!(null), false, false),
-    ] {
-        let credentials = Credentials::token(&some_id(), "users/read", "");
-        for (gateway, claims, is_admin) in [
-            (Gateway::Rest, "/requestContext/authorizer/claims", in_rest),
-            (
-                Gateway::Http,
-                "/requestContext/authorizer/jwt/claims",
-                in_http,
-            ),
-        ] {
-            for method in ["GET", "HEAD"] {
-                let mut list = event(gateway, method, "/users", &credentials);
-                list.pointer_mut(claims).unwrap()["cognito:groups"] = groups.clone();
-                let status = service.answer(&list).await.status;
-                let expected = if is_admin { 200 } else { 403 };
-                assert_eq!(status, expected, "{gateway:?}: {method} by {groups}");
-            }
-        }
-    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 /// A REST proxy event, as API Gateway sends it for stage `prod`.
@@ -75,15 +76,57 @@ pub fn event(gateway: Gateway, method: &str, path: &str, credentials: &Credentia
     match credentials {
         Credentials::Signed => {} // as it was recorded
         Credentials::None => set_authorizer(&mut event, json!({ "jwt": {} })),
-        Credentials::Token(claims) => {
-            let authorizer = match gateway {
-                Gateway::Rest => json!({ "claims": claims }),
-                Gateway::Http => json!({ "jwt": { "claims": with_groups_in_brackets(claims) } }),
-            };
-            set_authorizer(&mut event, authorizer);
-        }
+        Credentials::Token(claims) => match gateway {
+            Gateway::Rest => set_authorizer(&mut event, json!({ "claims": claims })),
+            Gateway::Http => event = with_token(event, &with_a_list_of_groups(claims)),
+        },
     }
     event
+}
+
+/// The event of an HTTP API with a token with these claims, which the gateway has checked.
+pub fn with_token(mut event: Value, claims: &Value) -> Value {
+    set_authorizer(
+        &mut event,
+        json!({ "jwt": { "claims": flattened(claims), "scopes": null } }),
+    );
+    event["headers"]["authorization"] = json!(bearer(claims));
+    event
+}
+
+/// The claims of a token as an HTTP API writes them into its event.
+pub fn flattened(claims: &Value) -> Value {
+    let claims = claims.as_object().unwrap().iter();
+    claims
+        .map(|(name, value)| (name.clone(), json!(written(value))))
+        .collect()
+}
+
+/// A claim as an HTTP API writes it into its event.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(written).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().collect();
+            let members: Vec<_> = members
+                .into_iter()
+                .map(|(name, value)| format!("{name}:{}", written(value)))
+                .collect();
+            format!("map[{}]", members.join(" "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// A value of `Authorization`. The function does not check the signature.
+pub fn bearer(claims: &Value) -> String {
+    let encoded = |part: &Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let header = encoded(&json!({ "alg": "RS256", "kid": "canary" }));
+    format!("Bearer {header}.{}.canary", encoded(claims))
 }
 
 fn rest_event_with_query(method: &str, path: &str) -> Value {
@@ -102,10 +145,14 @@ fn set_authorizer(event: &mut Value, authorizer: Value) {
     event["requestContext"]["identity"]["userArn"] = Value::Null;
 }
 
-/// The claims as an HTTP API writes them, which writes lists in another way.
-fn with_groups_in_brackets(claims: &Value) -> Value {
+/// The claims as they stand in the token, where the groups are a list.
+fn with_a_list_of_groups(claims: &Value) -> Value {
     let mut claims = claims.clone();
-    let groups = claims["cognito:groups"].as_str().unwrap().replace(',', " ");
-    claims["cognito:groups"] = json!(format!("[{groups}]"));
+    let groups = claims["cognito:groups"].as_str().unwrap();
+    let groups: Vec<_> = groups
+        .split(',')
+        .filter(|group| !group.is_empty())
+        .collect();
+    claims["cognito:groups"] = json!(groups);
     claims
 }
