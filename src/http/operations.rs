@@ -172,7 +172,7 @@ pub static OPERATIONS: [Operation; 13] = [
         method: Method::GET,
         at: &[("/deleted-users", "listDeletedUsers")],
         rule: rule(Read, [Denied, Yes, Yes, Denied, Denied]),
-        parameters: Only(FIND_USERS),
+        parameters: Only(&["limit", "cursor", "consistent"]),
         handler: Users(|call| deleted_users::list(call).boxed()),
     },
     Operation {

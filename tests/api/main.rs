@@ -24,6 +24,7 @@ mod users {
     mod service_state;
     mod status;
     mod take_email;
+    mod verified_emails;
     mod views;
 }
 

@@ -1,10 +1,10 @@
 //! The table of operations and `openapi.yaml` have the same operations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use user_service::{
-    http::operations::{OPERATIONS, Operation},
+    http::operations::{OPERATIONS, Operation, Parameters},
     service::{Scope, Verdict},
 };
 
@@ -107,22 +107,36 @@ fn each_operation_of_the_document_asks_for_the_security_of_its_scope() {
     }
 }
 
+/// The query parameters of an operation in the document.
+fn query_parameters_of_the_document(path: &str, method: &str) -> BTreeSet<String> {
+    let operation = &DOCUMENT["paths"][path][method];
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    parameters
+        .map(|parameter| CONTRACT.resolve(parameter))
+        .filter(|parameter| parameter["in"] == "query")
+        .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
-fn a_query_parameter_that_tells_operations_apart_is_in_the_document() {
+fn an_operation_knows_the_query_parameters_of_the_document() {
+    let mut known: BTreeMap<(&str, String), BTreeSet<String>> = BTreeMap::new();
     for operation in &OPERATIONS {
-        let method = operation.method.as_str().to_lowercase();
-        for (template, id) in operation.at {
-            let Some((path, name)) = template.split_once('?') else {
-                continue;
+        for (template, _) in operation.at {
+            let (path, selecting) = template
+                .split_once('?')
+                .map_or((*template, None), |(path, name)| (path, Some(name)));
+            let own = match operation.parameters {
+                Parameters::Only(own) => own,
+                Parameters::Any => continue,
             };
-            let parameters = DOCUMENT["paths"][path][&method]["parameters"]
-                .as_array()
-                .unwrap();
-            let is_named = parameters.iter().any(|parameter| {
-                let parameter = CONTRACT.resolve(parameter);
-                parameter["in"] == "query" && parameter["name"] == name
-            });
-            assert!(is_named, "{name} of {id}");
+            let method = operation.method.as_str().to_lowercase();
+            let names = own.iter().copied().chain(selecting).map(str::to_owned);
+            known.entry((path, method)).or_default().extend(names);
         }
+    }
+    for ((path, method), names) in known {
+        let documented = query_parameters_of_the_document(path, &method);
+        assert_eq!(names, documented, "{method} {path}");
     }
 }
