@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL; AWS_ENDPOINT_URL does so for all of AWS\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  ALLOWED_ORIGINS            The origins whose pages may call the service, or * [default: those of this machine, or none where the DynamoDB is elsewhere]"
+    after_help = "Environment:\n  AWS_ENDPOINT_URL_DYNAMODB  Use the DynamoDB at this URL; AWS_ENDPOINT_URL does so for all of AWS\n  RUST_LOG                   What to log, such as debug or user_service=warn [default: info]\n  EVENTS_SECRET              The secret that signs the events of --events-to, such as whsec_...\n  ALLOWED_ORIGINS            The origins whose pages may call the service, or * [default: those of this machine, or none where the DynamoDB is elsewhere]"
 )]
 pub struct Options {
     #[command(flatten)]

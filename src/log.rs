@@ -7,7 +7,7 @@ use std::{io::IsTerminal, panic};
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::filter_fn,
+    filter::{Directive, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -46,10 +46,39 @@ impl Format<'_> {
     }
 }
 
-/// Starts logging to standard error.
-///
-/// `filter` has the syntax of `RUST_LOG`. `None` means `info`. See [`subscriber`].
-pub fn init(format: Format<'_>, filter: Option<&str>) {
+/// What is logged, in the syntax of `RUST_LOG`
+/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html#directives>).
+/// The default is `info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Filter {
+    /// Reads a filter: levels, or parts of this crate with their levels, with commas between them.
+    ///
+    /// # Errors
+    /// What is wrong, as a phrase.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        for directive in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            // For the library, any word is a part of some crate, of which everything is logged.
+            let is_known = match directive.rsplit_once('=') {
+                Some(_) => directive.parse::<Directive>().is_ok(),
+                None => {
+                    directive.parse::<LevelFilter>().is_ok()
+                        || directive.starts_with(env!("CARGO_CRATE_NAME"))
+                }
+            };
+            if !is_known {
+                return Err(format!(
+                    "{directive:?} is no level (off, error, warn, info, debug or trace)"
+                ));
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Starts logging to standard error. See [`subscriber`].
+pub fn init(format: Format<'_>, filter: &Filter) {
     subscriber(format, filter, std::io::stderr).init();
     panic::set_hook(Box::new(|panic| {
         // The message is not logged, because it may quote data from a request.
@@ -67,14 +96,14 @@ pub fn init(format: Format<'_>, filter: Option<&str>) {
 /// are written. `filter` cannot lower this level.
 pub fn subscriber<W>(
     format: Format<'_>,
-    filter: Option<&str>,
+    filter: &Filter,
     writer: W,
 ) -> impl SubscriberInitExt + use<W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let filter = builder.parse_lossy(filter.unwrap_or_default());
+    let filter = builder.parse_lossy(&filter.0);
     let quiet = filter_fn(|metadata| {
         let target = metadata.target();
         let most = if target.starts_with(env!("CARGO_CRATE_NAME")) {
@@ -107,4 +136,29 @@ where
     tracing_subscriber::registry()
         .with(lines.with_filter(quiet))
         .with(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_has_levels_and_parts_of_this_crate_and_no_other_words() {
+        for (text, is_one) in [
+            ("", true),
+            ("debug", true),
+            ("INFO", true),
+            ("off", true),
+            ("user_service=warn", true),
+            ("user_service::store=debug,info", true),
+            ("user_service", true),
+            ("info, hyper=warn", true),
+            ("debg", false),
+            ("user_service=wran", false),
+            ("info,debg", false),
+            ("verbose", false),
+        ] {
+            assert_eq!(Filter::parse(text).is_ok(), is_one, "{text}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub use self::{
 use crate::local::events::Secret;
 use crate::{
     http::{base_path::BasePath, cors::AllowedOrigins},
+    log,
     service::{AuthMode, ClaimNames, IssuerKind},
     store::{Retention, Tables, TrustedRoots},
 };
@@ -142,6 +143,7 @@ impl LocalSettings {
     ) -> Result<Self, Faults> {
         let mut reader = Reader::new(variable);
         reader.check_tables(tables);
+        reader.log_filter();
         let endpoint = reader.endpoint();
         let allowed_origins = match (reader.variable)(ORIGINS.name) {
             Some(origins) => reader.parsed(ORIGINS, &origins, AllowedOrigins::parse),
@@ -168,8 +170,13 @@ pub fn environment(name: &str) -> Option<String> {
 
 /// What to log: `RUST_LOG`. It is read separately, because the log starts before the
 /// configuration is read.
-pub fn log_filter(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
-    variable("RUST_LOG")
+///
+/// # Errors
+/// The fault of the variable. [`LocalSettings::read`] reports it, too.
+pub fn log_filter(variable: impl Fn(&str) -> Option<String>) -> Result<log::Filter, Faults> {
+    let mut reader = Reader::new(variable);
+    let filter = reader.log_filter();
+    reader.finish(filter)
 }
 
 /// Whether Lambda has started this process. It then sets `AWS_LAMBDA_RUNTIME_API`
@@ -183,6 +190,7 @@ pub fn function_name(variable: impl Fn(&str) -> Option<String>) -> Option<String
     variable("AWS_LAMBDA_FUNCTION_NAME")
 }
 
+const RUST_LOG: Setting = Setting::new("RUST_LOG", "debug");
 const USERS: Setting = Setting::new("TABLE_NAME", "UserData");
 const EMAILS: Setting = Setting::new("EMAILS_TABLE_NAME", "UserEmails");
 const KEYS: Setting = Setting::new("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys");
@@ -208,6 +216,11 @@ const PRIMING: Setting = Setting::new("PRIMING", "off");
 const REGION: Setting = Setting::new("AWS_REGION", "us-east-1");
 
 impl<Variable: Fn(&str) -> Option<String>> Reader<Variable> {
+    fn log_filter(&mut self) -> Option<log::Filter> {
+        let text = (self.variable)(RUST_LOG.name).unwrap_or_default();
+        self.parsed(RUST_LOG, &text, log::Filter::parse)
+    }
+
     /// The table of claims. `Some(None)` if users may share an address, and `None` if there is a
     /// fault.
     fn emails_table(&mut self) -> Option<Option<String>> {

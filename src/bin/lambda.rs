@@ -22,7 +22,11 @@ async fn main() -> ExitCode {
     let format = log::Format::Json {
         function_name: function_name.as_deref().unwrap_or(log::SERVICE),
     };
-    log::init(format, filter.as_deref());
+    log::init(format, &filter.clone().unwrap_or_default());
+    if let Err(faults) = filter {
+        // A wrong level is no reason to answer nobody.
+        tracing::warn!(cause = %faults, "the log has the level info");
+    }
     let ended = match CanarySettings::read(settings::environment) {
         Some(settings) => started(settings, lambda::canary::run).await,
         None => started(Settings::for_lambda(settings::environment), lambda::run).await,

@@ -12,7 +12,11 @@ use user_service::{
 async fn main() -> ExitCode {
     let options = Options::parse();
     let filter = settings::log_filter(settings::environment);
-    log::init(log::Format::of_standard_error(), filter.as_deref());
+    // `command::run` reports a filter that is wrong.
+    log::init(
+        log::Format::of_standard_error(),
+        &filter.unwrap_or_default(),
+    );
     let code_of_failure = options.code_of_failure();
     match command::run(options, settings::environment).await {
         Ok(code) => code,

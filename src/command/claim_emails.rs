@@ -34,7 +34,7 @@ pub(super) struct ClaimOptions {
     #[arg(long)]
     aws: bool,
     /// The maximum number of claims a second: 1 to 10,000
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
     /// Also delete claims that are left over: their users do not exist or have another address
     #[arg(long)]

@@ -44,7 +44,7 @@ pub(super) struct DoctorOptions {
     #[arg(long, value_name = "NAME", conflicts_with_all = NAMED_BY_STACK)]
     stack: Option<String>,
     /// The number of users, of claims and of deleted users to check: 0 to 1,000,000
-    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     sample: u32,
     /// Do not count this fault; can be given several times
     #[arg(long, value_name = "CODE", hide_possible_values = true)]

@@ -44,7 +44,7 @@ pub(super) struct ServeOptions {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     host: IpAddr,
     /// The port to listen on; 0 picks a free one
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, allow_negative_numbers = true)]
     port: u16,
     /// Keep the users in this file; without it they are gone when this stops
     #[arg(long, value_name = "FILE")]

@@ -34,13 +34,13 @@ pub(super) struct TableOptions {
     #[arg(long, value_name = "NAME", default_value = HISTORY.example, value_parser = table_name, global = true)]
     history_table: String,
     /// How many days a deleted user is kept; with 0, a deletion keeps nothing
-    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_DAYS)), global = true)]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true, default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_DAYS)), global = true)]
     deleted_users_days: u16,
     /// Whether there is a history of each user
     #[arg(long, value_name = "ON|OFF", default_value = "on", global = true)]
     history: Switch,
     /// How many days a record of the history is kept
-    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DAYS)), global = true)]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true, default_value_t = 400, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DAYS)), global = true)]
     history_days: u16,
     /// Whether email addresses are unique; with off, users can share an address
     #[arg(long, value_name = "ON|OFF", default_value = "on", global = true)]

@@ -215,8 +215,7 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
             let message = "You are disabled; you can only read your own record";
             tell(S::FORBIDDEN, "user_disabled", message)
         }
-        // The tutorial's clients show this text.
-        service::Error::NotFound => tell(S::NOT_FOUND, "user_not_found", "No user data found"),
+        service::Error::NotFound => no_user(method),
         service::Error::NoDeletedUser => {
             let message = "No deleted user has this userId; it may have expired";
             tell(S::NOT_FOUND, "user_not_found", message)
@@ -230,8 +229,7 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
             let message = "This service keeps no history; HISTORY is off";
             tell(S::NOT_FOUND, "history_off", message)
         }
-        service::Error::Hidden => tell(S::NOT_FOUND, "user_not_found", "No user data found")
-            .with_cause("the user is another than the caller"),
+        service::Error::Hidden => no_user(method).with_cause("the user is another than the caller"),
         service::Error::UserDeleted { by_itself: true } => {
             let message =
                 "You deleted this user; POST /deleted-users/{userId}/restore brings it back";
@@ -270,6 +268,15 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
         }
         service::Error::Store(error) => store_failed(error, method),
     }
+}
+
+/// There is no such user, as far as the caller may know.
+fn no_user(method: &str) -> Description {
+    let message = match method {
+        "PUT" => "No user data found; to create the user, send If-None-Match: *",
+        _ => "No user data found", // the tutorial's text, which its clients show
+    };
+    tell(StatusCode::NOT_FOUND, "user_not_found", message)
 }
 
 /// The credentials that the caller has to send, as a sentence and as the challenge in

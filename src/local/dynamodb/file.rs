@@ -36,6 +36,9 @@ pub enum FileError {
          another file for --data"
     )]
     OfAnotherProgram,
+    /// The folder of the file does not exist.
+    #[error("there is no folder {0}; make it first")]
+    NoFolder(String),
     /// A file beside it is a symbolic link.
     #[error("{0} is a symbolic link, which this service never makes; remove it")]
     Link(String),
@@ -132,12 +135,16 @@ fn tables(path: &str) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-fn create(path: &str) -> io::Result<()> {
+fn create(path: &str) -> Result<(), FileError> {
+    let folder = Path::new(path).parent().filter(|folder| !folder.is_dir());
+    if let Some(folder) = folder {
+        return Err(FileError::NoFolder(folder.display().to_string()));
+    }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    Ok(options.open(path).map(drop)?)
 }
 
 /// Lets only its owner read and write a file, if the file exists.

@@ -64,6 +64,24 @@ async fn data_in_a_file_outlives_a_kill_and_the_sample_is_put_in_once() {
     );
 }
 
+#[tokio::test]
+async fn a_folder_that_does_not_exist_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing/folder");
+    let file = missing.join("f.db");
+    let refused = output(user_service(&[
+        "--port=0",
+        "--data",
+        file.to_str().unwrap(),
+    ]))
+    .await;
+    assert_eq!(refused.status.code(), Some(1));
+    let line = one_line(&refused);
+    let expected = format!("there is no folder {}; make it first", missing.display());
+    assert!(line.contains(&expected), "{line}");
+    assert!(!missing.exists());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_beside_the_data_file_is_refused_and_what_it_names_keeps_its_mode() {

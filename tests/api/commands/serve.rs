@@ -302,6 +302,37 @@ async fn a_host_that_others_can_reach_is_warned_of() {
 }
 
 #[tokio::test]
+async fn a_misspelt_level_of_the_log_is_refused_and_named() {
+    for filter in ["debg", "info,user_service=wran"] {
+        let mut command = user_service(&["--port=0"]);
+        command.env("RUST_LOG", filter);
+        let refused = output(command).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let line = one_line(&refused);
+        assert!(line.starts_with("error: RUST_LOG: "), "{line}");
+        assert!(line.contains("is no level"), "{line}");
+        assert!(line.contains("RUST_LOG=debug"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_is_out_of_range_is_told_with_the_range() {
+    for (arguments, range) in [
+        (&["--deleted-users-days", "-1"][..], "-1 is not in 0..=3650"),
+        (&["--history-days", "0"], "0 is not in 1..=3650"),
+        (&["--history-days", "-7"], "-7 is not in 1..=3650"),
+        (&["--port", "-1"], "-1 is not in 0..=65535"),
+        (&["claim-emails", "--rate", "-1"], "-1 is not in 1..=10000"),
+        (&["doctor", "--sample", "-1"], "-1 is not in 0..=1000000"),
+    ] {
+        let refused = output(user_service(arguments)).await;
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert!(text.contains(range), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn equal_names_of_two_tables_are_refused_with_both_options() {
     for (arguments, options) in [
         (

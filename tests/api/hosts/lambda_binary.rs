@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::{
+    Setup, Through,
     events::rest_event,
     log_file,
     program::{output, two_dynamodbs},
@@ -59,6 +60,17 @@ async fn started_by_hand_the_lambda_binary_says_what_it_is_and_what_to_run() {
         "{message}"
     );
     assert!(message.contains("cargo run"), "{message}");
+}
+
+#[tokio::test]
+async fn a_misspelt_level_of_the_log_is_told_and_stops_no_function() {
+    let setup = Setup {
+        through: Some(Through::Lambda),
+        environment: &[("RUST_LOG", "debg")],
+        ..Setup::default()
+    };
+    let service = setup.start().await;
+    let _ = service.get("/users/canary-7").await.has_status(404);
 }
 
 /// The log of the Lambda binary, which does not start: each fault of its configuration.

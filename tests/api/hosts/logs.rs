@@ -262,7 +262,7 @@ async fn an_event_that_is_not_http_is_one_line() {
 #[test]
 fn on_a_terminal_a_line_is_text() {
     let (path, file) = log_file("text");
-    let guard = log::subscriber(log::Format::Text, None, file).set_default();
+    let guard = log::subscriber(log::Format::Text, &log::Filter::default(), file).set_default();
     tracing::info!(target: "user_service::api", status = 200, "answered");
     drop(guard);
     let text = fs::read_to_string(path).unwrap();

@@ -32,7 +32,7 @@ pub fn start_logging() {
             log::Format::Json {
                 function_name: log::SERVICE,
             },
-            Some("trace"),
+            &log::Filter::parse("trace").unwrap(),
             file,
         )
         .init();

@@ -286,3 +286,14 @@ async fn a_write_does_not_mistake_anothers_write_of_the_same_millisecond_for_its
     );
     assert_eq!(service.get(path).await.has_status(200).json(), replaced);
 }
+
+#[tokio::test]
+async fn a_put_where_there_is_no_user_says_how_to_create_one() {
+    let service = Service::start().await;
+    for path in ["/users/canary-new", "/users?userId=canary-new"] {
+        let refused = service.put(path, &ada()).await;
+        let refused = refused.has_problem(404, "user_not_found");
+        let message = "No user data found; to create the user, send If-None-Match: *";
+        assert_eq!(refused.json()["message"], message);
+    }
+}
