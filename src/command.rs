@@ -17,7 +17,7 @@ use std::{
 };
 
 use backon::{ConstantBuilder, Retryable};
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     settings::{Endpoint, LocalSettings},
@@ -55,7 +55,69 @@ enum Command {
 /// A sentence for the person at the terminal, or a line for each of several faults.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// The options of tables that each command uses. Each command takes them all, before its name or after
+/// it, and its help shows these.
+const USED: [(&str, &[&str]); 5] = [
+    ("claim-emails", &["table", "emails_table"]),
+    (
+        "doctor",
+        &[
+            "table",
+            "emails_table",
+            "idempotency_table",
+            "deleted_users_table",
+            "history_table",
+            "deleted_users_days",
+            "history",
+            "unique_emails",
+        ],
+    ),
+    (
+        "forget-erased",
+        &[
+            "table",
+            "emails_table",
+            "deleted_users_table",
+            "history_table",
+            "history_days",
+            "unique_emails",
+        ],
+    ),
+    (
+        "reconcile",
+        &[
+            "table",
+            "emails_table",
+            "deleted_users_table",
+            "history_table",
+            "deleted_users_days",
+            "history_days",
+            "unique_emails",
+        ],
+    ),
+    ("vacuum", &[]),
+];
+
 impl Options {
+    /// Reads the command line. Ends the process if it is wrong, or asks for help.
+    pub fn of_command_line() -> Self {
+        let tables = store::TableOptions::augment_args(clap::Command::new(""));
+        let is_of_tables = |id: &clap::Id| tables.get_arguments().any(|arg| arg.get_id() == id);
+        let mut command = Self::command();
+        command.build();
+        for (name, used) in USED {
+            command = command.mut_subcommand(name, |command| {
+                command.mut_args(|arg| {
+                    let id = arg.get_id();
+                    let is_hidden = is_of_tables(id) && !used.contains(&id.as_str());
+                    arg.hide(is_hidden)
+                })
+            });
+        }
+        let options = Self::from_arg_matches(&command.get_matches());
+        options.unwrap_or_else(|error| error.exit())
+    }
+
     /// The exit code if [`run`] fails.
     pub fn code_of_failure(&self) -> ExitCode {
         match self.command {

@@ -1,6 +1,8 @@
 //! Logs: JSON lines for machines, or text for people. The line of a request also holds its metrics.
 
 mod metrics;
+#[cfg(feature = "local")]
+mod request_line;
 
 use std::{io::IsTerminal, panic};
 
@@ -14,6 +16,8 @@ use tracing_subscriber::{
 };
 
 use self::metrics::WithMetrics;
+#[cfg(feature = "local")]
+use self::request_line::RequestLines;
 
 /// The `target` of the log line of a request.
 pub(crate) const REQUEST: &str = concat!(env!("CARGO_CRATE_NAME"), "::request");
@@ -131,7 +135,12 @@ where
                 .map_event_format(|format| WithMetrics::new(format, function_name))
                 .boxed()
         }
-        Format::Text => lines.compact().with_target(false).boxed(),
+        Format::Text => {
+            let lines = lines.compact().with_target(false);
+            #[cfg(feature = "local")]
+            let lines = lines.map_event_format(RequestLines::new);
+            lines.boxed()
+        }
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(quiet))

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use user_service::{
     command::{self, Options},
     log, settings,
@@ -10,7 +9,7 @@ use user_service::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::of_command_line();
     let filter = settings::log_filter(settings::environment);
     // `command::run` reports a filter that is wrong.
     log::init(

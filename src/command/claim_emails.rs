@@ -85,7 +85,7 @@ async fn claim_emails(store: &UserStore, rate: u32, gives_up: bool) -> Result<Re
         let claimed = repeated(|| store.have_claims(&page.items)).await?;
         for (user, claimed) in page.items.iter().zip(claimed) {
             report.add(user, claim(store, user, claimed, &mut pace).await?);
-            progress.advance();
+            progress.advance(1);
         }
         start = page.next;
         if start.is_none() {
@@ -126,7 +126,7 @@ async fn left_over(
     let mut start = None;
     loop {
         let (claims, unreadable, next) = repeated(|| store.claims(start.as_ref())).await?;
-        (0..claims.len() + unreadable).for_each(|_| progress.advance());
+        (0..claims.len() + unreadable).for_each(|_| progress.advance(1));
         unreadable_claims += unreadable;
         for claim in repeated(|| store.left_over(claims.clone())).await? {
             if gives_up {

@@ -26,11 +26,12 @@ impl Progress {
         Self { bar, what }
     }
 
-    /// Counts one item.
-    pub(super) fn advance(&self) {
-        self.bar.inc(1);
+    /// Counts this many items.
+    pub(super) fn advance(&self, items: usize) {
+        let before = self.bar.position() / ITEMS_PER_LINE;
+        self.bar.inc(u64::try_from(items).unwrap_or_default());
         let walked = self.bar.position();
-        if self.bar.is_hidden() && walked.is_multiple_of(ITEMS_PER_LINE) {
+        if self.bar.is_hidden() && walked / ITEMS_PER_LINE > before {
             let what = self.what;
             let about = match self.bar.length() {
                 Some(about) if about >= walked => format!(" of about {about}"),

@@ -66,7 +66,7 @@ async fn walk_deleted_users(store: &UserStore, report: &mut Report) -> Result<()
     let mut start = None;
     loop {
         let (page, twice) = repeated(|| store.deleted_who_are_users(start.as_ref())).await?;
-        page.items.iter().for_each(|_| progress.advance());
+        page.items.iter().for_each(|_| progress.advance(1));
         report.deleted_users += page.items.len();
         for user_id in twice {
             reconcile(store, &user_id, report).await?;
@@ -85,7 +85,7 @@ async fn walk_history(store: &UserStore, report: &mut Report) -> Result<(), Erro
     loop {
         let read = repeated(|| store.newest_records(start.clone())).await?;
         let (records, count, next) = read;
-        (0..count).for_each(|_| progress.advance());
+        (0..count).for_each(|_| progress.advance(1));
         report.records += count;
         for user_id in repeated(|| store.disagreeing(&records)).await? {
             reconcile(store, &user_id, report).await?;

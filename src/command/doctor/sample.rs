@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::sleep;
 
-use super::super::{Error, patiently};
+use super::super::{Error, patiently, progress::Progress};
 use crate::{
     store::{
         Consistency, DeletedEntry, HistoryFault, Holder, Limit, Moment, Reconciled, UserStore,
@@ -133,10 +133,12 @@ async fn look_at_users(
     sample: &mut Sample,
     suspects: &mut Suspects,
 ) -> Result<(), Error> {
+    let progress = Progress::start("users", u64::try_from(size).ok());
     let mut start = None;
     while let Some(limit) = next_limit(size - sample.users) {
         let page = patiently(|| store.list(limit, start.as_ref(), Consistency::Strong)).await?;
         sample.users += page.items.len();
+        progress.advance(page.items.len());
         if readable.claims {
             let claimed = patiently(|| store.have_claims(&page.items)).await?;
             let users = page.items.iter().zip(claimed);
@@ -178,6 +180,7 @@ async fn look_at_claims(
     sample: &mut Sample,
     suspects: &mut Suspects,
 ) -> Result<(), Error> {
+    let progress = Progress::start("claims", u64::try_from(size).ok());
     let mut start = None;
     while sample.claims < size {
         let (mut claims, unreadable, next) = patiently(|| store.claims(start.as_ref())).await?;
@@ -186,6 +189,7 @@ async fn look_at_claims(
         sample.claims += unreadable;
         claims.truncate(size - sample.claims);
         sample.claims += claims.len();
+        progress.advance(unreadable + claims.len());
         let left_over = patiently(|| store.left_over(claims.clone())).await?;
         let holders = left_over.iter().filter_map(|claim| {
             let email = claim.email()?;
@@ -207,10 +211,12 @@ async fn look_at_deleted_users(
     sample: &mut Sample,
     suspects: &mut Suspects,
 ) -> Result<(), Error> {
+    let progress = Progress::start("deleted users", u64::try_from(size).ok());
     let mut start = None;
     while let Some(limit) = next_limit(size - sample.deleted_users) {
         let (entries, next) = patiently(|| store.deleted_entries(limit, start.as_ref())).await?;
         sample.deleted_users += entries.len();
+        progress.advance(entries.len());
         let wrong = entries
             .iter()
             .filter(|entry| is_wrong(store, entry).is_some());

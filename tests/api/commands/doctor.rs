@@ -765,3 +765,26 @@ async fn remove_record(service: &Service, user_id: &str, record: &Value) {
 fn string(value: &Value) -> AttributeValue {
     AttributeValue::S(value.as_str().unwrap().to_owned())
 }
+
+#[tokio::test]
+async fn a_large_sample_tells_how_far_it_is_where_there_is_no_terminal() {
+    let service = Service::start().await;
+    let users: Vec<_> = (0..1_100)
+        .map(|number| format!("canary-{number}"))
+        .collect();
+    let address = |id: &String| format!("{id}@example.com");
+    let items = users.iter().map(|id| legacy_user(id, &address(id)));
+    service.put_items(items.collect()).await;
+    for id in &users {
+        service.put_claim(&address(id), id).await;
+    }
+    let checked = output(doctor(&service, &["--sample", "5000"])).await;
+    let progress = String::from_utf8(checked.stderr).unwrap();
+    let lines: Vec<_> = progress.lines().collect();
+    assert_eq!(lines.len(), 2, "{progress}");
+    assert!(lines[0].starts_with("Walked "), "{progress}");
+    assert!(lines[0].contains(" users of about 5000"), "{progress}");
+    assert!(lines[1].contains(" claims of about 5000"), "{progress}");
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["faults"], json!([]), "{report}");
+}

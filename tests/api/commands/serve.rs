@@ -302,6 +302,38 @@ async fn a_host_that_others_can_reach_is_warned_of() {
 }
 
 #[tokio::test]
+async fn the_help_of_a_command_has_only_the_options_that_it_uses() {
+    for (command, options) in [
+        ("vacuum", &["--data", "--help"][..]),
+        (
+            "claim-emails",
+            &[
+                "--data",
+                "--aws",
+                "--rate",
+                "--give-up-left-over",
+                "--table",
+                "--emails-table",
+                "--help",
+            ],
+        ),
+    ] {
+        for arguments in [&[command, "--help"][..], &["help", command]] {
+            let help = output(user_service(arguments)).await;
+            assert_eq!(help.status.code(), Some(0));
+            let help = String::from_utf8(help.stdout).unwrap();
+            let named = help.lines().filter_map(|line| {
+                let line = line.trim_start();
+                let is_option = line.starts_with("--") || line.starts_with("-h, ");
+                let option = line.trim_start_matches("-h, ").split(' ').next();
+                option.filter(|_| is_option)
+            });
+            assert_eq!(named.collect::<Vec<_>>(), options, "{help}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_misspelt_level_of_the_log_is_refused_and_named() {
     for filter in ["debg", "info,user_service=wran"] {
         let mut command = user_service(&["--port=0"]);

@@ -273,6 +273,44 @@ fn on_a_terminal_a_line_is_text() {
     assert!(serde_json::from_str::<Value>(&text).is_err());
 }
 
+#[test]
+fn on_a_terminal_the_line_of_a_request_says_what_was_asked_and_how_it_ended() {
+    let (path, file) = log_file("text");
+    let guard = log::subscriber(log::Format::Text, &log::Filter::default(), file).set_default();
+    macro_rules! request {
+        ($($fields:tt)*) => {
+            tracing::info!(
+                target: "user_service::request", method = "GET", route = "/users/{userId}",
+                caller = "user", Latency = 1.44, StoreCalls = 1_u64, Requests = 1,
+                request_id = "id-7", $($fields)*
+            );
+        };
+    }
+    request!(status = 200_u16, "answered");
+    request!(
+        status = 404_u16,
+        code = "user_not_found",
+        cause = "no table",
+        "refused"
+    );
+    drop(guard);
+    let text = fs::read_to_string(path).unwrap();
+    let ends: Vec<_> = text
+        .lines()
+        .map(|line| line.split_once("Z ").unwrap().1)
+        .collect();
+    let asked = " INFO GET /users/{userId}";
+    assert_eq!(
+        ends,
+        [
+            format!("{asked} 200 in 1.4 ms, DynamoDB calls: 1, by user"),
+            format!(
+                "{asked} 404 in 1.4 ms, DynamoDB calls: 1, by user, user_not_found (id-7): no table"
+            ),
+        ]
+    );
+}
+
 #[tokio::test]
 async fn no_line_at_any_level_holds_what_a_client_sent() {
     let service = Service::start().await;
