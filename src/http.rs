@@ -147,12 +147,12 @@ impl Api {
         let caller =
             self.auth_mode
                 .authorize(&request.credentials, &operation.rule, target.user_id())?;
-        operation.check_parameters(resource.template(), &request.query)?;
         let call = Call {
             request,
             users,
             caller: known.insert(caller),
         };
+        operation.check_parameters(resource.template(), &request.query)?;
         target.answer(call).await
     }
 }
