@@ -91,6 +91,7 @@ const USED: [(&str, &[&str]); 5] = [
             "deleted_users_table",
             "history_table",
             "deleted_users_days",
+            "history",
             "history_days",
             "unique_emails",
         ],

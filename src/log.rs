@@ -57,28 +57,38 @@ impl Format<'_> {
 pub struct Filter(String);
 
 impl Filter {
-    /// Reads a filter: levels, or parts of this crate with their levels, with commas between them.
+    /// Reads a filter: levels, or parts of crates with their levels, with commas between them. If it
+    /// says nothing of this crate, this crate has the level `info`.
     ///
     /// # Errors
     /// What is wrong, as a phrase.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let mut is_about_this_crate = false;
         for directive in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
             // For the library, any word is a part of some crate, of which everything is logged.
-            let is_known = match directive.rsplit_once('=') {
-                Some(_) => directive.parse::<Directive>().is_ok(),
-                None => {
-                    directive.parse::<LevelFilter>().is_ok()
-                        || directive.starts_with(env!("CARGO_CRATE_NAME"))
-                }
+            let (part, is_known) = match directive.split_once('=') {
+                Some((part, _)) => (part, directive.parse::<Directive>().is_ok()),
+                None => (directive, is_of_this_crate(directive)),
             };
-            if !is_known {
+            let is_level = directive.parse::<LevelFilter>().is_ok();
+            if !is_known && !is_level {
                 return Err(format!(
                     "{directive:?} is no level (off, error, warn, info, debug or trace)"
                 ));
             }
+            is_about_this_crate |= is_level || is_of_this_crate(part);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(match is_about_this_crate {
+            true => text.to_owned(),
+            false => format!("info,{text}"),
+        }))
     }
+}
+
+/// Whether `part` is this crate, or a module in it.
+fn is_of_this_crate(part: &str) -> bool {
+    let module = part.strip_prefix(env!("CARGO_CRATE_NAME"));
+    module.is_some_and(|module| module.is_empty() || module.starts_with("::"))
 }
 
 /// Starts logging to standard error. See [`subscriber`].
@@ -162,12 +172,28 @@ mod tests {
             ("user_service::store=debug,info", true),
             ("user_service", true),
             ("info, hyper=warn", true),
+            ("hyper=warn", true),
+            ("hyper", false),
+            ("user_servicex", false),
             ("debg", false),
             ("user_service=wran", false),
             ("info,debg", false),
             ("verbose", false),
         ] {
             assert_eq!(Filter::parse(text).is_ok(), is_one, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_says_nothing_of_this_crate_leaves_it_at_info() {
+        for (text, filter) in [
+            ("", "info,"),
+            ("hyper=warn", "info,hyper=warn"),
+            ("user_servce=debug", "info,user_servce=debug"),
+            ("user_service=warn", "user_service=warn"),
+            ("hyper=warn,debug", "hyper=warn,debug"),
+        ] {
+            assert_eq!(Filter::parse(text), Ok(Filter(filter.to_owned())), "{text}");
         }
     }
 }

@@ -273,7 +273,7 @@ fn describe_service(error: &service::Error, method: &str) -> Description {
 /// There is no such user, as far as the caller may know.
 fn no_user(method: &str) -> Description {
     let message = match method {
-        "PUT" => "No user data found; to create the user, send If-None-Match: *",
+        "PUT" => "No user data found; a PUT with If-None-Match: * creates a user",
         _ => "No user data found", // the tutorial's text, which its clients show
     };
     tell(StatusCode::NOT_FOUND, "user_not_found", message)

@@ -85,12 +85,12 @@ struct Suspects {
 }
 
 impl Suspects {
-    fn is_empty(&self) -> bool {
-        self.without_claim.is_empty()
-            && self.holders.is_empty()
-            && self.histories.is_empty()
-            && self.deleted.is_empty()
-            && self.unreconciled.is_empty()
+    fn len(&self) -> usize {
+        self.without_claim.len()
+            + self.holders.len()
+            + self.histories.len()
+            + self.deleted.len()
+            + self.unreconciled.len()
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn take(
     if readable.deleted_users {
         look_at_deleted_users(store, size, readable, &mut sample, &mut suspects).await?;
     }
-    if !suspects.is_empty() {
+    if suspects.len() > 0 {
         sleep(PAUSE).await;
         look_again(store, readable, suspects, &mut sample).await?;
     }
@@ -304,7 +304,9 @@ async fn look_again(
     suspects: Suspects,
     sample: &mut Sample,
 ) -> Result<(), Error> {
+    let progress = Progress::start("suspects", u64::try_from(suspects.len()).ok());
     for (user_id, email) in suspects.without_claim {
+        progress.advance(1);
         let Some(Moment { user, holder }) = moment(store, &user_id, &email).await? else {
             continue;
         };
@@ -321,6 +323,7 @@ async fn look_again(
         }
     }
     for (user_id, email) in suspects.holders {
+        progress.advance(1);
         let Some(Moment { user, holder }) = moment(store, &user_id, &email).await? else {
             continue;
         };
@@ -338,6 +341,7 @@ async fn look_again(
         }
     }
     for user_id in suspects.histories {
+        progress.advance(1);
         let key = UserId::stored(&user_id);
         let Some(user) = patiently(|| store.get(&key, Consistency::Strong)).await? else {
             continue;
@@ -350,6 +354,7 @@ async fn look_again(
         }
     }
     for user_id in suspects.deleted {
+        progress.advance(1);
         let entry = patiently(|| store.deleted_entry(&user_id)).await?;
         match entry.and_then(|entry| is_wrong(store, &entry)) {
             Some(Wrong::Unreadable) => sample.deleted_user_unreadable.push(user_id),
@@ -358,6 +363,7 @@ async fn look_again(
         }
     }
     for user_id in suspects.unreconciled {
+        progress.advance(1);
         match unreconciled(store, &user_id).await? {
             // What was erased is there, and seems to be behind. The command says what to do.
             Some(Reconciled::CaughtUp | Reconciled::DeletedCaughtUp | Reconciled::Erased) => {

@@ -6,7 +6,6 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::{
-    Setup, Through,
     events::rest_event,
     log_file,
     program::{output, two_dynamodbs},
@@ -64,13 +63,31 @@ async fn started_by_hand_the_lambda_binary_says_what_it_is_and_what_to_run() {
 
 #[tokio::test]
 async fn a_misspelt_level_of_the_log_is_told_and_stops_no_function() {
-    let setup = Setup {
-        through: Some(Through::Lambda),
-        environment: &[("RUST_LOG", "debg")],
-        ..Setup::default()
-    };
-    let service = setup.start().await;
-    let _ = service.get("/users/canary-7").await.has_status(404);
+    let (dynamodb, _) = two_dynamodbs().await;
+    let runtime_api = RuntimeApi::start().await.unwrap();
+    let environment = [
+        ("TABLE_NAME", "UserData"),
+        ("EMAILS_TABLE_NAME", "UserEmails"),
+        ("IDEMPOTENCY_TABLE_NAME", "UserIdempotencyKeys"),
+        ("DELETED_USERS_TABLE_NAME", "DeletedUsers"),
+        ("HISTORY_TABLE_NAME", "UserHistory"),
+        ("AUTH_MODE", "IAM"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint_url()),
+        ("RUST_LOG", "debg"),
+    ];
+    let (path, file) = log_file("lambda");
+    let binary = env!("CARGO_BIN_EXE_user-service-lambda");
+    let _sandbox = runtime_api
+        .start_sandbox(binary, environment, file)
+        .unwrap();
+    let event = rest_event("GET", "/users/canary-7").to_string();
+    let answered = runtime_api.invoke(event, Duration::from_secs(30)).await;
+    assert!(matches!(answered, Ok(Outcome::Response(_))), "{answered:?}");
+    let log = std::fs::read_to_string(path).unwrap();
+    let line = log.lines().next().unwrap();
+    assert!(line.contains("the log has the level info"), "{log}");
+    assert!(line.contains("RUST_LOG: "), "{log}");
+    assert!(log.contains("\"route\":\"/users/{userId}\""), "{log}");
 }
 
 /// The log of the Lambda binary, which does not start: each fault of its configuration.

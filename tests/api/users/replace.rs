@@ -293,7 +293,7 @@ async fn a_put_where_there_is_no_user_says_how_to_create_one() {
     for path in ["/users/canary-new", "/users?userId=canary-new"] {
         let refused = service.put(path, &ada()).await;
         let refused = refused.has_problem(404, "user_not_found");
-        let message = "No user data found; to create the user, send If-None-Match: *";
+        let message = "No user data found; a PUT with If-None-Match: * creates a user";
         assert_eq!(refused.json()["message"], message);
     }
 }
