@@ -303,6 +303,7 @@ async fn a_ban_survives_64_racing_requests_over_8_processes() {
     let _ = created.has_status(201);
     let ban = json!({ "status": "disabled", "adminMetadata": { "reason": "canary" } });
     let _ = service.patch(&path, &ban).await.has_status(200);
+    let _ = service.delete(&path).await.has_status(204);
     let restore = format!("/deleted-users/{user_id}/restore");
     let erase = format!("{path}?erase=true");
     let deleted = format!("/deleted-users/{user_id}");
